@@ -1,0 +1,375 @@
+//! Futures over operation slots, timers, and the local executor of one shard.
+//!
+//! Made once per shard by the pump (production) or by a test (simulation), and handed down as `Rc<Runtime<E>>`. Whoever
+//! drives the shard calls [`Runtime::turn`] again and again and sleeps, for at most [`Runtime::next_timer_ns`], when it
+//! answers that nothing is left to do.
+//!
+//! **Invariants.** 1. A token names one slot from submission to completion; a token carries its slot's generation, so a
+//! late completion cannot reach a later operation. 2. A dropped [`Pending`] leaves an orphan: its completion is dropped
+//! on arrival, with its buffers. 3. Tasks run in the order in which they became ready, so that one seed gives one trace.
+
+use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use async_executor::{LocalExecutor, Task};
+
+use super::{AppendBuf, Back, Completion, Env, Job, Op, Output, Slice, Token};
+use crate::types::ShardId;
+
+/// One shard's view of the world: its [`Env`], its operations under way, its timers and its tasks.
+pub struct Runtime<E: Env> {
+    env: E,
+    shard: ShardId,
+    slots: RefCell<Slots<E>>,
+    timers: RefCell<BinaryHeap<Reverse<Timer>>>,
+    timers_made: Cell<u64>,
+    executor: LocalExecutor<'static>,
+    completions: RefCell<Vec<Completion<E>>>,
+}
+
+impl<E: Env> Runtime<E> {
+    /// A runtime over `env` for `shard`.
+    #[must_use]
+    pub fn new(env: E, shard: ShardId) -> Rc<Self> {
+        Rc::new(Self {
+            env,
+            shard,
+            slots: RefCell::new(Slots { slots: Vec::new(), free: Vec::new(), in_use: 0 }),
+            timers: RefCell::default(),
+            timers_made: Cell::new(0),
+            executor: LocalExecutor::new(),
+            completions: RefCell::default(),
+        })
+    }
+
+    /// The environment, for its clocks and the calls that never wait.
+    #[must_use]
+    pub fn env(&self) -> &E {
+        &self.env
+    }
+
+    /// The shard that this runtime drives.
+    #[must_use]
+    pub fn shard(&self) -> ShardId {
+        self.shard
+    }
+
+    /// Starts a task on this shard. Dropping the returned handle cancels it; `detach` lets it run.
+    pub fn spawn<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> Task<T> {
+        self.executor.spawn(future)
+    }
+
+    /// Starts an operation. It is under way when this returns, whether or not the future is ever polled.
+    pub fn submit(self: &Rc<Self>, op: Op<E>) -> Pending<E> {
+        let token = self.slots.borrow_mut().take();
+        self.env.submit(token, op);
+        Pending { runtime: Rc::clone(self), token, done: false }
+    }
+
+    /// Reads up to `len` bytes at `position` to the end of `buf`.
+    pub async fn read(
+        self: &Rc<Self>,
+        file: &E::File,
+        position: u64,
+        len: usize,
+        buf: AppendBuf,
+    ) -> (io::Result<usize>, AppendBuf) {
+        let done = self.submit(Op::Read { file: file.clone(), position, len, buf }).await;
+        (done.result, expect_buf(done.back))
+    }
+
+    /// Writes all of `slices` at `position`.
+    pub async fn write(self: &Rc<Self>, file: &E::File, position: u64, slices: Vec<Slice>) -> io::Result<()> {
+        self.submit(Op::Write { file: file.clone(), position, slices }).await.result.map(drop)
+    }
+
+    /// Makes the completed writes of a file durable.
+    pub async fn flush(self: &Rc<Self>, file: &E::File) -> io::Result<()> {
+        self.submit(Op::Flush { file: file.clone() }).await.result.map(drop)
+    }
+
+    /// Does a job on the housekeeping thread.
+    pub async fn job(self: &Rc<Self>, job: Job<E>) -> io::Result<Output<E>> {
+        let done = self.submit(Op::Job(job)).await;
+        done.result?;
+        match done.back {
+            Back::Output(output) => Ok(output),
+            Back::Nothing | Back::Buf(_) | Back::Socket(_) => Ok(Output::None),
+        }
+    }
+
+    /// Runs a pure computation on the housekeeping thread.
+    pub async fn compute<T: Send + 'static>(
+        self: &Rc<Self>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
+        let output = self.job(Job::Compute(Box::new(move || Box::new(work())))).await?;
+        match output {
+            Output::Any(any) => Ok(*any.downcast().expect("the computation's own type")),
+            _ => Err(io::Error::other("the computation did not run")),
+        }
+    }
+
+    /// Monotonic time in nanoseconds.
+    #[must_use]
+    pub fn now_ns(&self) -> u64 {
+        self.env.now_ns()
+    }
+
+    /// A future that ends at or after the given monotonic time.
+    pub fn sleep_until(self: &Rc<Self>, at_ns: u64) -> Sleep<E> {
+        Sleep { runtime: Rc::clone(self), at_ns, armed: None }
+    }
+
+    /// A future that ends after so many milliseconds.
+    pub fn sleep_ms(self: &Rc<Self>, ms: u64) -> Sleep<E> {
+        self.sleep_until(self.now_ns().saturating_add(ms.saturating_mul(1_000_000)))
+    }
+
+    /// When the earliest timer ends, if any.
+    #[must_use]
+    pub fn next_timer_ns(&self) -> Option<u64> {
+        self.timers.borrow().peek().map(|Reverse(timer)| timer.at_ns)
+    }
+
+    /// Operations under way, orphans included. Zero is what an explicit drain waits for.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        self.slots.borrow().in_use
+    }
+
+    /// Delivers the completions that have arrived, fires due timers, and runs at most `budget` task steps. Answers
+    /// whether anything was left ready: then the driver must not sleep.
+    pub fn turn(&self, budget: usize) -> bool {
+        self.deliver();
+        self.fire_timers();
+        (0..budget).all(|_| self.executor.try_tick())
+    }
+
+    fn deliver(&self) {
+        let mut completions = self.completions.take();
+        self.env.poll(&mut completions);
+        for completion in completions.drain(..) {
+            let woken = self.slots.borrow_mut().complete(completion);
+            match woken {
+                Delivered::Wake(waker) => waker.wake(),
+                Delivered::Orphan(completion) => drop(completion),
+                Delivered::Kept => {}
+            }
+        }
+        self.completions.replace(completions);
+    }
+
+    fn fire_timers(&self) {
+        if self.timers.borrow().is_empty() {
+            return;
+        }
+        let now_ns = self.env.now_ns();
+        loop {
+            let mut timers = self.timers.borrow_mut();
+            if timers.peek().is_none_or(|Reverse(timer)| timer.at_ns > now_ns) {
+                return;
+            }
+            let due = timers.pop();
+            drop(timers);
+            if let Some(waker) = due.and_then(|Reverse(timer)| timer.waker.take()) {
+                waker.wake();
+            }
+        }
+    }
+}
+
+fn expect_buf<E: Env>(back: Back<E>) -> AppendBuf {
+    match back {
+        Back::Buf(buf) => buf,
+        Back::Nothing | Back::Socket(_) | Back::Output(_) => AppendBuf::with_capacity(0),
+    }
+}
+
+/// An operation under way: a future of its completion.
+pub struct Pending<E: Env> {
+    runtime: Rc<Runtime<E>>,
+    token: Token,
+    done: bool,
+}
+
+impl<E: Env> Future for Pending<E> {
+    type Output = Completion<E>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Completion<E>> {
+        let polled = self.runtime.slots.borrow_mut().poll(self.token, cx.waker());
+        self.done |= polled.is_ready();
+        polled
+    }
+}
+
+impl<E: Env> Drop for Pending<E> {
+    fn drop(&mut self) {
+        if !self.done {
+            let arrived = self.runtime.slots.borrow_mut().orphan(self.token);
+            drop(arrived);
+        }
+    }
+}
+
+struct Slots<E: Env> {
+    slots: Vec<Slot<E>>,
+    free: Vec<u32>,
+    in_use: usize,
+}
+
+struct Slot<E: Env> {
+    generation: u32,
+    state: State<E>,
+}
+
+enum State<E: Env> {
+    Free,
+    Submitted(Option<Waker>),
+    Arrived(Completion<E>),
+    Orphan,
+}
+
+enum Delivered<E: Env> {
+    Wake(Waker),
+    Kept,
+    Orphan(Completion<E>),
+}
+
+impl<E: Env> Slots<E> {
+    fn take(&mut self) -> Token {
+        self.in_use += 1;
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { generation: 0, state: State::Free });
+            u32::try_from(self.slots.len() - 1).expect("limits.rs bounds the operations under way")
+        });
+        let slot = &mut self.slots[index as usize];
+        slot.state = State::Submitted(None);
+        Token(u64::from(slot.generation) << 32 | u64::from(index))
+    }
+
+    fn at(&mut self, token: Token) -> &mut Slot<E> {
+        let index = usize::try_from(token.0 & 0xffff_ffff).expect("a slot number fits");
+        let slot = &mut self.slots[index];
+        assert_eq!(u64::from(slot.generation), token.0 >> 32, "a completion for an operation that already ended");
+        slot
+    }
+
+    fn release(&mut self, token: Token) -> State<E> {
+        let slot = self.at(token);
+        slot.generation = slot.generation.wrapping_add(1);
+        let state = std::mem::replace(&mut slot.state, State::Free);
+        self.free.push(u32::try_from(token.0 & 0xffff_ffff).expect("masked"));
+        self.in_use -= 1;
+        state
+    }
+
+    fn complete(&mut self, completion: Completion<E>) -> Delivered<E> {
+        let token = completion.token;
+        let slot = self.at(token);
+        match std::mem::replace(&mut slot.state, State::Free) {
+            State::Submitted(waker) => {
+                slot.state = State::Arrived(completion);
+                waker.map_or(Delivered::Kept, Delivered::Wake)
+            }
+            State::Orphan => {
+                self.release(token);
+                Delivered::Orphan(completion)
+            }
+            State::Free | State::Arrived(_) => unreachable!("an operation completes once"),
+        }
+    }
+
+    fn poll(&mut self, token: Token, waker: &Waker) -> Poll<Completion<E>> {
+        let slot = self.at(token);
+        if let State::Submitted(current) = &mut slot.state {
+            match current {
+                Some(old) => old.clone_from(waker),
+                None => *current = Some(waker.clone()),
+            }
+            return Poll::Pending;
+        }
+        match self.release(token) {
+            State::Arrived(completion) => Poll::Ready(completion),
+            State::Free | State::Submitted(_) | State::Orphan => unreachable!("polled after its end"),
+        }
+    }
+
+    fn orphan(&mut self, token: Token) -> Option<State<E>> {
+        let slot = self.at(token);
+        if matches!(slot.state, State::Arrived(_)) {
+            return Some(self.release(token));
+        }
+        slot.state = State::Orphan;
+        None
+    }
+}
+
+/// The future of [`Runtime::sleep_until`].
+pub struct Sleep<E: Env> {
+    runtime: Rc<Runtime<E>>,
+    at_ns: u64,
+    armed: Option<Rc<Cell<Option<Waker>>>>,
+}
+
+impl<E: Env> Future for Sleep<E> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.runtime.now_ns() >= self.at_ns {
+            return Poll::Ready(());
+        }
+        let runtime = Rc::clone(&self.runtime);
+        let at_ns = self.at_ns;
+        let armed = self.armed.get_or_insert_with(|| {
+            let waker = Rc::new(Cell::new(None));
+            let made = runtime.timers_made.get();
+            runtime.timers_made.set(made + 1);
+            runtime.timers.borrow_mut().push(Reverse(Timer { at_ns, made, waker: Rc::clone(&waker) }));
+            waker
+        });
+        armed.set(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+}
+
+impl<E: Env> Drop for Sleep<E> {
+    fn drop(&mut self) {
+        // The entry stays in the heap until its time, without a waker: cheaper than a search, bounded by the waits begun.
+        if let Some(waker) = &self.armed {
+            waker.set(None);
+        }
+    }
+}
+
+struct Timer {
+    at_ns: u64,
+    made: u64,
+    waker: Rc<Cell<Option<Waker>>>,
+}
+
+impl PartialEq for Timer {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at_ns, self.made) == (other.at_ns, other.made)
+    }
+}
+
+impl Eq for Timer {}
+
+impl PartialOrd for Timer {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Timer {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at_ns, self.made).cmp(&(other.at_ns, other.made))
+    }
+}
