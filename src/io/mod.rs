@@ -23,6 +23,7 @@ pub mod buf;
 pub mod copy;
 pub mod local;
 pub mod runtime;
+pub mod sim;
 
 use std::any::Any;
 use std::fmt;
