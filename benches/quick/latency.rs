@@ -30,7 +30,7 @@ pub fn end_to_end(
         let (topic, stop) = (topic.to_owned(), Arc::clone(&stop));
         thread::spawn(move || consume(address, &topic, total, begin, every, warm_up, &stop))
     };
-    let sent = send(address, &request, topic, total, begin, every);
+    let sent = send(address, &request, topic, total, begin, every, warm_up);
     if sent.is_err() {
         stop.store(true, Ordering::Relaxed);
     }
@@ -39,6 +39,40 @@ pub fn end_to_end(
     received
 }
 
+/// The same producer without a consumer: from the moment a record was meant to be sent to its durable answer.
+pub fn produce(
+    address: SocketAddr,
+    topic: &str,
+    per_second: u32,
+    warm_up: Duration,
+    duration: Duration,
+) -> io::Result<Histogram<u64>> {
+    let every = Duration::from_secs(1) / per_second;
+    let total = u64::from(per_second) * (warm_up + duration).as_millis() as u64 / 1000;
+    let request = wire::produce(topic, 0, &wire::batch(1, 1024, 7));
+    send(address, &request, topic, total, Instant::now() + Duration::from_millis(50), every, warm_up)
+}
+
+/// Reads partition 0 of `topic` from its beginning, again and again, until told to stop. Answers the bytes it got.
+pub fn read_behind(address: SocketAddr, topic: &str, stop: Arc<AtomicBool>) -> thread::JoinHandle<io::Result<u64>> {
+    let topic = topic.to_owned();
+    thread::spawn(move || {
+        let mut stream = TcpStream::connect(address)?;
+        let (mut next, mut bytes) = (0, 0);
+        while !stop.load(Ordering::Relaxed) {
+            let frame = load::ask(&mut stream, &wire::fetch(&topic, 0, next, 500, 1 << 20))?;
+            let (error, records) = wire::fetch_answer(&frame, &topic);
+            if error != 0 {
+                return Err(io::Error::other(format!("the node answered error {error}")));
+            }
+            bytes += records.len() as u64;
+            next = wire::batches(records).last().map_or(0, |(_, last, _)| last + 1);
+        }
+        Ok(bytes)
+    })
+}
+
+/// Sends on time and answers how late each answer came, counted from the time at which its request was due.
 fn send(
     address: SocketAddr,
     request: &[u8],
@@ -46,20 +80,24 @@ fn send(
     total: u64,
     begin: Instant,
     every: Duration,
-) -> io::Result<()> {
+    warm_up: Duration,
+) -> io::Result<Histogram<u64>> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
     let mut answers = stream.try_clone()?;
     let topic = topic.to_owned();
-    let reader = thread::spawn(move || -> io::Result<()> {
-        for _ in 0..total {
+    let reader = thread::spawn(move || -> io::Result<Histogram<u64>> {
+        let mut latency_us = load::histogram();
+        for index in 0..total {
             let frame = read_frame(&mut answers)?;
+            let now = Instant::now();
             let (error, _) = wire::produce_answer(&frame, &topic);
             if error != 0 {
                 return Err(io::Error::other(format!("the node answered error {error}")));
             }
+            record(&mut latency_us, now, begin, every, index, warm_up)?;
         }
-        Ok(())
+        Ok(latency_us)
     });
     for index in 0..total {
         let due = begin + every * u32::try_from(index).map_err(io::Error::other)?;
@@ -70,6 +108,22 @@ fn send(
         stream.write_all(request)?;
     }
     reader.join().map_err(|_| io::Error::other("the reader panicked"))?
+}
+
+fn record(
+    latency_us: &mut Histogram<u64>,
+    now: Instant,
+    begin: Instant,
+    every: Duration,
+    index: u64,
+    warm_up: Duration,
+) -> io::Result<()> {
+    let due = begin + every * u32::try_from(index).map_err(io::Error::other)?;
+    if due >= begin + warm_up {
+        let late = now.saturating_duration_since(due);
+        latency_us.saturating_record(u64::try_from(late.as_micros()).unwrap_or(u64::MAX));
+    }
+    Ok(())
 }
 
 fn consume(
@@ -93,11 +147,7 @@ fn consume(
             return Err(io::Error::other(format!("the node answered error {error}")));
         }
         for (_, last, _) in wire::batches(records) {
-            let due = begin + every * u32::try_from(last).map_err(io::Error::other)?;
-            if due >= begin + warm_up {
-                let late = now.saturating_duration_since(due);
-                latency_us.saturating_record(u64::try_from(late.as_micros()).unwrap_or(u64::MAX));
-            }
+            record(&mut latency_us, now, begin, every, u64::try_from(last).map_err(io::Error::other)?, warm_up)?;
             next = last + 1;
         }
     }

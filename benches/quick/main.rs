@@ -13,6 +13,7 @@ mod latency;
 mod load;
 mod process;
 mod sink;
+mod throttle;
 mod wire;
 
 use std::env;
@@ -22,6 +23,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -48,7 +51,8 @@ const HELP: &str = "\
 Measures a release build of the node: node on core 0, load on core 1, pre-encoded records, acks=all.
 
 usage: scripts/bench-quick [ROW] [--smoke]
-  ROW      only the rows whose name contains this (produce, sink, small, latency, fetch, partitions, idle, start)
+  ROW      only the rows whose name contains this (produce, sink, small, latency, fetch, partitions,
+           idle, start; as root also slow-reader)
   --smoke  tiny sizes, to see that it works; its figures mean nothing
 environment: RINGMAIN_BIN (the node), BENCH_DIR (data, default target/bench-quick), BENCH_MEMORY (default 512M)";
 
@@ -104,7 +108,7 @@ impl Bench {
             self.cores.1
         );
         println!("data in {}\n", self.dir.display());
-        let rows: [(&str, fn(&Self) -> io::Result<()>); 8] = [
+        let rows: [(&str, fn(&Self) -> io::Result<()>); 9] = [
             ("start", Self::start),
             ("sink", Self::sink),
             ("produce", Self::produce),
@@ -113,9 +117,11 @@ impl Bench {
             ("fetch", Self::fetch),
             ("partitions", Self::partitions),
             ("idle", Self::idle),
+            ("slow-reader", Self::slow_reader),
         ];
         for (name, row) in rows {
-            if self.only.as_ref().is_none_or(|only| name.contains(only.as_str())) {
+            // The last row needs root and changes a control group: only when it is named.
+            if self.only.as_ref().map_or(name != "slow-reader", |only| name.contains(only.as_str())) {
                 row(self)?;
             }
         }
@@ -333,6 +339,44 @@ impl Bench {
             created.as_secs_f64()
         );
         println!("  resident with {partitions} partitions   {:>8.1} MiB", mib(node.resident_bytes().0));
+        Ok(())
+    }
+
+    /// A consumer far behind, its reads slowed to 20 MB/s, and a producer on the same shard: with and without, in turn.
+    fn slow_reader(&self) -> io::Result<()> {
+        let total: u64 = if self.smoke { 32 << 20 } else { 1 << 30 };
+        let node = self.node(true)?;
+        self.create(node.address, "cold", 1, &[("segment.bytes", SEGMENT_BYTES.to_string())])?;
+        self.create(node.address, "hot", 1, &[])?;
+        let mut work = Produce::new("cold", 1, &wire::batch(64, 1024 - 9, 42), 1);
+        let until =
+            Until { warm_up: Duration::ZERO, at_least: Duration::ZERO, bytes: total, at_most: self.seconds(120) };
+        load::run(node.address, 1, 4, &until, &mut work, || {})?;
+        let throttle = throttle::Throttle::new(node.id(), &self.dir)?;
+        throttle.read_bytes_per_second(Some(20_000_000))?;
+        let mut ratios = Vec::new();
+        for round in 1..=5 {
+            let alone = latency::produce(node.address, "hot", 2000, self.seconds(1), self.seconds(5))?;
+            let stop = Arc::new(AtomicBool::new(false));
+            let reader = latency::read_behind(node.address, "cold", Arc::clone(&stop));
+            let beside = latency::produce(node.address, "hot", 2000, self.seconds(1), self.seconds(5));
+            stop.store(true, Ordering::Relaxed);
+            let read = reader.join().map_err(|_| io::Error::other("the reader panicked"))??;
+            let (alone, beside) = (alone.value_at_quantile(0.99), beside?.value_at_quantile(0.99));
+            let ratio = beside as f64 / alone.max(1) as f64;
+            ratios.push(ratio);
+            println!(
+                "  round {round}: p99 of the producer {:.2} ms alone, {:.2} ms beside a reader of {:.0} MB: {ratio:.2}x",
+                alone as f64 / 1e3,
+                beside as f64 / 1e3,
+                read as f64 / 1e6,
+            );
+        }
+        ratios.sort_by(f64::total_cmp);
+        println!(
+            "slow reader at 20 MB/s               p99 of a producer on its shard: median {:.2}x of without",
+            ratios[ratios.len() / 2]
+        );
         Ok(())
     }
 
