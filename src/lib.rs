@@ -1,3 +1,7 @@
 //! Ringmain: a log storage node for Linux that speaks the Apache Kafka protocol.
+pub mod handlers;
 pub mod io;
+pub mod limits;
+pub mod server;
+pub mod shard;
 pub mod types;

@@ -1,0 +1,48 @@
+//! Sockets and bytes in flight: connections, framing, replies in order; the only writer to a socket.
+//!
+//! Called by `main` (through `cli/`) and by the whole-node simulation, through [`node::Node`].
+
+pub mod node;
+
+use std::path::PathBuf;
+
+use crate::handlers;
+use crate::limits::{self, Memory};
+
+/// What the operator sets of the node as a whole. Names are Kafka's keys.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `log.dirs`: the one data directory.
+    pub log_dir: PathBuf,
+    /// Shards of this run: one for each core that the process may use.
+    pub shards: usize,
+    /// `--memory`.
+    pub memory: Memory,
+    /// `socket.request.max.bytes`.
+    pub socket_request_max_bytes: usize,
+    /// `connections.max.idle.ms`.
+    pub connections_max_idle_ms: u64,
+    /// `max.connections`.
+    pub max_connections: usize,
+    /// How long a clean stop may wait for replies under way before their connections are cut, in milliseconds.
+    pub stop_wait_ms: u64,
+    /// What handlers need to know.
+    pub handlers: handlers::Config,
+}
+
+impl Config {
+    /// Kafka's defaults over a data directory.
+    #[must_use]
+    pub fn new(log_dir: PathBuf, shards: usize, memory: Memory) -> Self {
+        Self {
+            log_dir,
+            shards,
+            memory,
+            socket_request_max_bytes: limits::SOCKET_REQUEST_MAX_BYTES,
+            connections_max_idle_ms: 600_000,
+            max_connections: memory.connections_max(),
+            stop_wait_ms: 5_000,
+            handlers: handlers::Config::default(),
+        }
+    }
+}
