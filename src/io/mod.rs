@@ -21,9 +21,18 @@
 
 pub mod buf;
 pub mod copy;
+pub mod device;
+pub mod files;
+pub mod kernel;
 pub mod local;
+pub mod lock;
+pub mod mailbox;
+pub mod probe;
+pub mod pump;
 pub mod runtime;
 pub mod sim;
+pub mod socket;
+pub mod stats;
 
 use std::any::Any;
 use std::fmt;
@@ -31,6 +40,7 @@ use std::io;
 use std::path::PathBuf;
 
 pub use buf::{AppendBuf, Pool, Slice};
+pub use kernel::Kernel;
 pub use runtime::Runtime;
 
 use crate::types::ShardId;
@@ -66,8 +76,11 @@ pub trait Env: Sized + 'static {
     fn resident(&self, file: &Self::File, position: u64, len: usize) -> usize;
     /// Shuts both directions of a socket down, so that operations under way on it end.
     fn shutdown(&self, socket: &Self::Socket);
-    /// Makes another shard's pump leave its sleep, after something was put into its mailbox.
+    /// Makes another shard's pump leave its sleep, after something was put into its mailbox (see [`mailbox`]).
     fn wake(&self, shard: ShardId);
+    /// Whether [`Env::wake`] was called for this shard since the last time this was asked. [`Runtime::turn`] asks, and
+    /// notifies [`Runtime::mail`].
+    fn take_wake(&self) -> bool;
 }
 
 /// Names an operation under way. Given out by [`Runtime`]; an `Env` only hands it back.

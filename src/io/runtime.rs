@@ -19,6 +19,7 @@ use std::task::{Context, Poll, Waker};
 
 use async_executor::{LocalExecutor, Task};
 
+use super::local::Notify;
 use super::{AppendBuf, Back, Completion, Env, Job, Op, Output, Slice, Token};
 use crate::types::ShardId;
 
@@ -31,6 +32,7 @@ pub struct Runtime<E: Env> {
     timers_made: Cell<u64>,
     executor: LocalExecutor<'static>,
     completions: RefCell<Vec<Completion<E>>>,
+    mail: Notify,
 }
 
 impl<E: Env> Runtime<E> {
@@ -45,6 +47,7 @@ impl<E: Env> Runtime<E> {
             timers_made: Cell::new(0),
             executor: LocalExecutor::new(),
             completions: RefCell::default(),
+            mail: Notify::default(),
         })
     }
 
@@ -116,6 +119,13 @@ impl<E: Env> Runtime<E> {
         }
     }
 
+    /// Notified whenever another shard has woken this one: something may be in a mailbox, or room in one that was full.
+    /// Call `wait`, then look, then await.
+    #[must_use]
+    pub fn mail(&self) -> &Notify {
+        &self.mail
+    }
+
     /// Monotonic time in nanoseconds.
     #[must_use]
     pub fn now_ns(&self) -> u64 {
@@ -153,6 +163,9 @@ impl<E: Env> Runtime<E> {
     }
 
     fn deliver(&self) {
+        if self.env.take_wake() {
+            self.mail.notify_all();
+        }
         let mut completions = self.completions.take();
         self.env.poll(&mut completions);
         for completion in completions.drain(..) {
