@@ -238,4 +238,8 @@ impl Env for SimEnv {
     fn wake(&self, shard: ShardId) {
         let _ = shard;
     }
+
+    fn take_wake(&self) -> bool {
+        false
+    }
 }
