@@ -30,7 +30,7 @@ pub struct Runtime<E: Env> {
     slots: RefCell<Slots<E>>,
     timers: RefCell<BinaryHeap<Reverse<Timer>>>,
     timers_made: Cell<u64>,
-    executor: LocalExecutor<'static>,
+    executor: RefCell<Rc<LocalExecutor<'static>>>,
     completions: RefCell<Vec<Completion<E>>>,
     mail: Notify,
 }
@@ -45,7 +45,7 @@ impl<E: Env> Runtime<E> {
             slots: RefCell::new(Slots { slots: Vec::new(), free: Vec::new(), in_use: 0 }),
             timers: RefCell::default(),
             timers_made: Cell::new(0),
-            executor: LocalExecutor::new(),
+            executor: RefCell::default(),
             completions: RefCell::default(),
             mail: Notify::default(),
         })
@@ -65,7 +65,8 @@ impl<E: Env> Runtime<E> {
 
     /// Starts a task on this shard. Dropping the returned handle cancels it; `detach` lets it run.
     pub fn spawn<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> Task<T> {
-        self.executor.spawn(future)
+        let executor = Rc::clone(&self.executor.borrow());
+        executor.spawn(future)
     }
 
     /// Starts an operation. It is under way when this returns, whether or not the future is ever polled.
@@ -159,7 +160,15 @@ impl<E: Env> Runtime<E> {
     pub fn turn(&self, budget: usize) -> bool {
         self.deliver();
         self.fire_timers();
-        (0..budget).all(|_| self.executor.try_tick())
+        let executor = Rc::clone(&self.executor.borrow());
+        (0..budget).all(|_| executor.try_tick())
+    }
+
+    /// Drops every task where it stands, as the end of the process would: for the simulator's kill, and for the end of a
+    /// shard whose tasks hold this runtime. Must not be called from within a task.
+    pub fn abandon(&self) {
+        let tasks = self.executor.replace(Rc::default());
+        drop(tasks);
     }
 
     fn deliver(&self) {
