@@ -1,0 +1,65 @@
+"""A node under test: started over a directory, watched through its log, stopped or killed by its own process id."""
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BINARY = pathlib.Path(os.environ.get("RINGMAIN_BIN", ROOT / "target/release/ringmain"))
+WORK = pathlib.Path(os.environ.get("ROOT_TEST_DIR", ROOT / "target/root-tests"))
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Node:
+    def __init__(self, data, *arguments, wait=True, timeout=90, prefix=()):
+        self.port = free_port()
+        self.data = pathlib.Path(data)
+        WORK.mkdir(parents=True, exist_ok=True)
+        self.log_path = WORK / f"node-{self.port}.log"
+        command = [*prefix, BINARY, "serve", "--data", data, "--listeners", f"PLAINTEXT://127.0.0.1:{self.port}", *arguments]
+        with open(self.log_path, "w") as log:
+            self.process = subprocess.Popen([str(part) for part in command], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        if wait:
+            self.wait(timeout)
+
+    def wait(self, timeout=90):
+        until = time.monotonic() + timeout
+        while time.monotonic() < until:
+            if self.process.poll() is not None:
+                raise AssertionError(f"the node ended with {self.process.returncode}:\n{self.log()}")
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except OSError:
+                time.sleep(0.01)
+        raise AssertionError(f"the node did not answer within {timeout} s:\n{self.log()}")
+
+    def log(self):
+        return re.sub(r"\x1b\[[0-9;]*m", "", self.log_path.read_text(errors="replace"))
+
+    def freeze(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        self.process.terminate()
+        if self.process.wait(15) != 0:
+            raise AssertionError(f"a clean stop ended with {self.process.returncode}:\n{self.log()}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.kill()
