@@ -4,4 +4,5 @@ pub mod io;
 pub mod limits;
 pub mod server;
 pub mod shard;
+pub mod storage;
 pub mod types;

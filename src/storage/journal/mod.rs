@@ -1,0 +1,2 @@
+//! The commit journal of one shard: where each log ends, and the bytes after its last full block.
+pub mod record;
