@@ -2,6 +2,7 @@
 pub mod handlers;
 pub mod io;
 pub mod limits;
+pub mod record;
 pub mod server;
 pub mod shard;
 pub mod storage;
