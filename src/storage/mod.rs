@@ -40,9 +40,13 @@ mod config;
 mod error;
 mod flush;
 pub mod journal;
+pub mod kafka_files;
 mod log;
+pub mod offset_index;
 mod progress;
 mod segment;
+pub mod segment_index;
+pub mod time_index;
 mod writer;
 
 pub use config::{Config, Disk, LogConfig};
