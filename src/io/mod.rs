@@ -26,6 +26,7 @@ pub mod files;
 pub mod kernel;
 pub mod local;
 pub mod lock;
+pub mod machine;
 pub mod mailbox;
 pub mod probe;
 pub mod pump;

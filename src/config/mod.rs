@@ -1,0 +1,308 @@
+//! The operator's settings: Kafka's keys, from a file, the environment and the command line, checked before anything
+//! is started.
+//!
+//! `cli/` gathers [`Setting`]s from the three sources, weakest first; [`Config::from_settings`] makes one value of each
+//! module's own `Config`. A key that neither Kafka nor Ringmain knows is an error that names the nearest one; a Kafka key
+//! that has no effect here is named in one warning; a value that cannot be kept is an error. All errors are reported at
+//! once, each with where it was set.
+//!
+//! **Invariant.** A `Config` that exists is valid: nothing below checks it again.
+
+mod keys;
+mod listeners;
+mod sources;
+
+use std::fmt;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+pub use keys::{KEYS, Key};
+pub use listeners::{Endpoint, Listener};
+pub use sources::{Origin, Setting, from_environment, from_flag, from_text};
+
+use crate::limits::{MEMORY_BYTES_MIN, Memory};
+use crate::{server, storage};
+
+/// All settings of a node.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen.
+    pub listeners: Vec<Listener>,
+    /// What Metadata tells clients, where it was set; otherwise the first listener's address as it was bound.
+    pub advertised: Option<Endpoint>,
+    /// Connections, handlers, memory and shards.
+    pub server: server::Config,
+    /// The log. `disk` is filled in by `serve`, which looks at the device.
+    pub storage: storage::Config,
+    /// Kafka's settings of topics that the operator gave as defaults: (topic key, value).
+    pub topic_defaults: Vec<(&'static str, String)>,
+    /// Sentences that the operator should read.
+    pub warnings: Vec<String>,
+}
+
+/// Everything that is wrong with a set of settings.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", one_per_line(.0))]
+pub struct Invalid(pub Vec<Problem>);
+
+/// One thing that is wrong with them.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// Neither Kafka nor Ringmain has this key.
+    #[error("{origin}: unknown setting {key:?}; the nearest is {nearest:?}")]
+    Unknown {
+        /// The key.
+        key: String,
+        /// Where it was set.
+        origin: Origin,
+        /// The known key that is spelled most like it.
+        nearest: String,
+    },
+    /// The value is not one of the key's.
+    #[error("{origin}: {key}={value}: {why}")]
+    Value {
+        /// The key.
+        key: String,
+        /// Its value.
+        value: String,
+        /// Where it was set.
+        origin: Origin,
+        /// What is wrong with it, and what is possible.
+        why: String,
+    },
+    /// A line of the file that is no setting.
+    #[error("{origin}: {line:?} is not of the form key=value")]
+    Line {
+        /// Where.
+        origin: Origin,
+        /// The line.
+        line: String,
+    },
+    /// Settings that do not go together.
+    #[error("{0}")]
+    Together(String),
+}
+
+/// What the machine offers, for the defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// Memory that the process may use.
+    pub memory_bytes: u64,
+    /// Cores that it may use.
+    pub cores: usize,
+}
+
+/// Settings as they are gathered, before they are checked together.
+#[derive(Default)]
+pub(crate) struct Draft {
+    listeners: Option<String>,
+    advertised: Option<String>,
+    log_dir: Option<PathBuf>,
+    memory_bytes: Option<u64>,
+    shards: Option<usize>,
+    retention: Units,
+    roll: Units,
+    server: Vec<Box<dyn FnOnce(&mut server::Config)>>,
+    storage: Vec<Box<dyn FnOnce(&mut storage::Config)>>,
+    topic_defaults: Vec<(&'static str, String)>,
+}
+
+/// One figure that Kafka has under several keys; the finest unit that is set wins.
+#[derive(Default)]
+struct Units {
+    ms: Option<i64>,
+    minutes: Option<i64>,
+    hours: Option<i64>,
+}
+
+impl Units {
+    fn as_ms(&self) -> Option<i64> {
+        let minutes = self.minutes.map(|minutes| in_ms(minutes, 60_000));
+        let hours = self.hours.map(|hours| in_ms(hours, 3_600_000));
+        self.ms.or(minutes).or(hours)
+    }
+}
+
+/// A time in milliseconds; below zero stays "for ever".
+fn in_ms(value: i64, unit_ms: i64) -> i64 {
+    if value < 0 { -1 } else { value.saturating_mul(unit_ms) }
+}
+
+impl Config {
+    /// Checks `settings`, in rising order of authority, and makes a configuration of them.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn from_settings(settings: &[Setting], machine: Machine) -> Result<Self, Invalid> {
+        let mut draft = Draft::default();
+        let mut problems = Vec::new();
+        let mut idle: Vec<&str> = Vec::new();
+        for setting in settings {
+            match keys::find(&setting.key) {
+                keys::Found::Ours(key) => {
+                    if let Err(why) = (key.set)(&mut draft, setting.value.trim()) {
+                        problems.push(setting.problem(why));
+                    }
+                }
+                keys::Found::Refused(why) if !setting.value.trim().is_empty() => {
+                    problems.push(setting.problem(why.to_owned()));
+                }
+                keys::Found::Refused(_) => {}
+                keys::Found::Kafkas => idle.push(&setting.key),
+                keys::Found::Nobodys { nearest } => problems.push(Problem::Unknown {
+                    key: setting.key.clone(),
+                    origin: setting.origin.clone(),
+                    nearest: nearest.to_owned(),
+                }),
+            }
+        }
+        idle.sort_unstable();
+        idle.dedup();
+        match draft.finish(machine) {
+            Ok(mut config) if problems.is_empty() => {
+                if !idle.is_empty() {
+                    let keys = idle.join(", ");
+                    config.warnings.push(format!("these settings of Apache Kafka have no effect here: {keys}"));
+                }
+                Ok(config)
+            }
+            Ok(_) => Err(Invalid(problems)),
+            Err(together) => {
+                problems.extend(together);
+                Err(Invalid(problems))
+            }
+        }
+    }
+}
+
+impl Draft {
+    fn finish(self, machine: Machine) -> Result<Config, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let text = self.listeners.as_deref().unwrap_or(listeners::DEFAULT);
+        let listeners = listeners::parse(text).unwrap_or_else(|why| {
+            problems.push(Problem::Together(format!("listeners={text}: {why}")));
+            Vec::new()
+        });
+        let advertised = self.advertised.as_deref().and_then(|text| match listeners::parse_advertised(text) {
+            Ok(endpoint) => Some(endpoint),
+            Err(why) => {
+                problems.push(Problem::Together(format!("advertised.listeners={text}: {why}")));
+                None
+            }
+        });
+        if let (Some(wildcard), None) = (listeners.iter().find(|listener| listener.is_wildcard()), &self.advertised) {
+            problems.push(Problem::Together(wildcard.needs_advertised()));
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let memory_bytes = self.memory_bytes.unwrap_or(machine.memory_bytes / 4).max(MEMORY_BYTES_MIN as u64);
+        let memory = Memory::new(usize::try_from(memory_bytes).unwrap_or(usize::MAX));
+        let shards = self.shards.unwrap_or(machine.cores).max(1);
+        let mut server = server::Config::new(self.log_dir.unwrap_or_else(|| "data".into()), shards, memory);
+        let mut storage = storage::Config { tail_bytes: memory.tail_bytes(shards), ..storage::Config::default() };
+        self.server.into_iter().for_each(|set| set(&mut server));
+        self.storage.into_iter().for_each(|set| set(&mut storage));
+        let mut topic_defaults = self.topic_defaults;
+        if let Some(ms) = self.retention.as_ms() {
+            storage.log.retention_ms = ms;
+            topic_defaults.push(("retention.ms", ms.to_string()));
+        }
+        if let Some(ms) = self.roll.as_ms() {
+            storage.log.segment_ms = ms;
+            topic_defaults.push(("segment.ms", ms.to_string()));
+        }
+        Ok(Config { listeners, advertised, server, storage, topic_defaults, warnings: Vec::new() })
+    }
+}
+
+fn one_per_line(problems: &[Problem]) -> String {
+    let mut text = String::new();
+    for (index, problem) in problems.iter().enumerate() {
+        let separator = if index == 0 { "" } else { "\n" };
+        write!(text, "{separator}{problem}").expect("a string takes it");
+    }
+    text
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:<38} {} [{}]", self.name, self.about, self.default)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Config, Machine, Origin, Setting, from_environment, from_text};
+
+    const MACHINE: Machine = Machine { memory_bytes: 8 << 30, cores: 4 };
+
+    fn config(text: &str) -> Result<Config, String> {
+        let settings = from_text(text, "x.properties").map_err(|problem| problem.to_string())?;
+        Config::from_settings(&settings, MACHINE).map_err(|invalid| invalid.to_string())
+    }
+
+    #[test]
+    fn nothing_set_gives_the_documented_defaults() {
+        let config = config("").expect("valid");
+        let listeners: Vec<String> = config.listeners.iter().map(ToString::to_string).collect();
+        assert_eq!(listeners, ["127.0.0.1:9092", "[::1]:9092"]);
+        assert_eq!(config.server.log_dir.to_str(), Some("data"));
+        assert_eq!(config.server.memory.total_bytes(), 2 << 30);
+        assert_eq!(config.server.shards, 4);
+        assert!(config.warnings.is_empty());
+    }
+
+    #[test]
+    fn later_sources_win() {
+        let mut settings = from_text("num.partitions=2\nnode.id=7\n", "x").expect("well-formed");
+        settings.extend(from_environment([("RINGMAIN_NUM_PARTITIONS".to_owned(), "3".to_owned())]));
+        settings.push(Setting { key: "node.id".into(), value: "9".into(), origin: Origin::Flag("--set".into()) });
+        let config = Config::from_settings(&settings, MACHINE).expect("valid");
+        assert_eq!((config.server.handlers.num_partitions, config.server.handlers.node_id), (3, 9));
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_nearest_and_where_it_is() {
+        let error = config("\nnum.partition=3").expect_err("unknown");
+        assert_eq!(error, "x.properties:2: unknown setting \"num.partition\"; the nearest is \"num.partitions\"");
+    }
+
+    #[test]
+    fn a_key_of_kafka_without_effect_is_one_warning() {
+        let config = config("process.roles=broker\nnum.io.threads=8\nprocess.roles=controller\n").expect("valid");
+        let expected = "these settings of Apache Kafka have no effect here: num.io.threads, process.roles";
+        assert_eq!(config.warnings, [expected]);
+    }
+
+    #[test]
+    fn all_errors_come_at_once() {
+        let error = config("num.partitions=none\nnode.id=-4\nlisteners=0.0.0.0:9092\n").expect_err("three errors");
+        assert_eq!(error.lines().filter(|line| line.starts_with("x.properties:")).count(), 2, "{error}");
+        assert!(error.contains("advertised.listeners=PLAINTEXT://localhost:9092"), "{error}");
+    }
+
+    #[test]
+    fn what_would_be_a_lie_is_refused() {
+        for line in [
+            "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "compression.type=zstd",
+            "log.cleanup.policy=compact",
+            "default.replication.factor=3",
+            "log.dirs=a,b",
+            "listeners=SSL://127.0.0.1:9092",
+        ] {
+            assert!(config(line).is_err(), "{line}");
+        }
+        assert!(config("authorizer.class.name=\ncompression.type=producer\nlog.cleanup.policy=delete").is_ok());
+    }
+
+    #[test]
+    fn the_finest_unit_wins_as_in_kafka() {
+        let retention = |text| config(text).expect("valid").storage.log.retention_ms;
+        assert_eq!(retention("log.retention.hours=1"), 3_600_000);
+        assert_eq!(retention("log.retention.hours=1\nlog.retention.minutes=1"), 60_000);
+        assert_eq!(retention("log.retention.ms=5\nlog.retention.hours=1"), 5);
+        assert_eq!(retention("log.retention.hours=-1"), -1);
+    }
+}
