@@ -5,8 +5,8 @@
 //!
 //! ```text
 //!  <log.dir>/.lock                                   held by the data rings (io::lock)
-//!  <log.dir>/.ringmain/journal-<shard>               commit journal: circular, pre-written          journal/
-//!  <log.dir>/.ringmain/checkpoint                    recovery points, producer state               checkpoint
+//!  <log.dir>/.ringmain/journal-<shard>-<generation>  commit journal: circular, pre-written          journal/
+//!  <log.dir>/.ringmain/checkpoint-<shard>            recovery points, producer state               checkpoint
 //!  <log.dir>/.ringmain/recycle/                      retired and prepared segments                 recycle
 //!  <log.dir>/<topic>-<partition>/<base offset>.log   batches back to back                          segment
 //!                               /<base offset>.index|.timeindex   caches of the log                offset_index, time_index
@@ -36,6 +36,7 @@
 //! offline on every shard), decompress, know a producer, delete what `retention` was not told to delete.
 
 mod buffer;
+pub mod checkpoint;
 mod config;
 mod error;
 mod flush;

@@ -93,7 +93,9 @@ impl OffsetIndex {
             assert!(relative > last_relative && place > last_place, "index entries rise");
         }
         grow_by_steps(&mut self.bytes, ENTRY_BYTES);
+        // copies: an index entry
         self.bytes.extend_from_slice(&relative.to_be_bytes());
+        // copies: an index entry
         self.bytes.extend_from_slice(&place.to_be_bytes());
     }
 
@@ -151,6 +153,7 @@ impl OffsetIndex {
         for entry in 0..self.entry_count() {
             let position = self.entry(entry).1;
             if position >= next {
+                // copies: an index entry
                 kept.extend_from_slice(&self.bytes[entry * ENTRY_BYTES..][..ENTRY_BYTES]);
                 next = position + gap_bytes;
             }

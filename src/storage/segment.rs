@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::segment_index::{BatchPlace, SegmentIndex};
 use crate::io::Env;
 use crate::types::Offset;
 
@@ -45,6 +46,9 @@ pub(super) struct Segment<E: Env> {
     pub(super) sealed: Cell<bool>,
     /// One flush of the device is not enough for it (FIEMAP): its file is flushed by itself.
     pub(super) flush_alone: Cell<bool>,
+    /// Both indexes: [`Segment::note_batch`] fills them while the segment is active. `None` for a sealed segment whose index
+    /// files were not needed yet (`read` loads them).
+    pub(super) index: RefCell<Option<SegmentIndex>>,
     keep: Arc<()>,
 }
 
@@ -64,8 +68,18 @@ impl<E: Env> Segment<E> {
             first_append_ms: Cell::new(-1),
             sealed: Cell::new(false),
             flush_alone: Cell::new(false),
+            index: RefCell::new(Some(SegmentIndex::new(base_offset))),
             keep: Arc::default(),
         })
+    }
+
+    /// Takes an appended batch into the indexes. Called once per batch, in their order, with
+    /// [`segment_index::interval`](super::segment_index::interval)'s answer.
+    pub(super) fn note_batch(&self, batch: BatchPlace, interval_bytes: u64) {
+        if let Some(index) = self.index.borrow_mut().as_mut() {
+            index.note(batch, interval_bytes);
+        }
+        self.max_timestamp.set(self.max_timestamp.get().max(batch.max_timestamp));
     }
 
     /// A hold on the file: while it lives, the file is not recycled.

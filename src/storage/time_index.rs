@@ -70,7 +70,9 @@ impl TimeIndex {
             i32::try_from(largest.offset.0 - self.base_offset.0).expect("a segment spans fewer than 2^31 offsets");
         assert!(self.last_entry().is_none_or(|last| largest.offset >= last.offset), "index entries rise");
         grow_by_steps(&mut self.bytes, ENTRY_BYTES);
+        // copies: an index entry
         self.bytes.extend_from_slice(&largest.timestamp.to_be_bytes());
+        // copies: an index entry
         self.bytes.extend_from_slice(&relative.to_be_bytes());
     }
 
