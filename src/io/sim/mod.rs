@@ -19,15 +19,32 @@
 //! **A kill -9** ([`World::kill`]) keeps the files as they are; writes under way land later, and the lock of the data
 //! directory is free only when they have ([`World::lock_is_free`]).
 //!
+//! **Time** is virtual: while any task can run it stands still, and then it jumps to the next event or timer.
+//!
 //! **What it does not do**: threads, real time, more than one process alive, reads that see half of a write under way.
 
+mod disk;
+mod env;
+mod jobs;
+mod names;
+mod net;
+mod panics;
+mod random;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
 use std::future::Future;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Arc;
 
-use super::{Completion, Env, Op, Runtime, Token};
+pub use env::{SimEnv, SimFile, SimSocket};
+use jobs::key;
+use state::{CLIENTS, State};
+
+use super::Runtime;
 use crate::types::ShardId;
 
 /// What goes wrong by itself, and how often: chances are out of a million operations of the kind named.
@@ -64,14 +81,21 @@ pub enum Device {
 /// The machine and all that runs on it. Dropping it ends the process in it.
 pub struct World {
     seed: u64,
+    state: Rc<RefCell<State>>,
+    /// Of the process alive.
+    shards: RefCell<Vec<Rc<Runtime<SimEnv>>>>,
+    client: Rc<Runtime<SimEnv>>,
 }
 
 impl World {
     /// A machine with one empty disk, and no process yet.
     #[must_use]
     pub fn new(seed: u64, faults: Faults) -> Rc<Self> {
-        let _ = faults;
-        Rc::new(Self { seed })
+        panics::count();
+        let state = Rc::new(RefCell::new(State::new(seed, faults)));
+        let caller = state.borrow_mut().add_caller(CLIENTS, ShardId::FIRST);
+        let client = Runtime::new(SimEnv { state: Rc::clone(&state), caller }, ShardId::FIRST);
+        Rc::new(Self { seed, state, shards: RefCell::default(), client })
     }
 
     /// The seed that everything here is drawn from.
@@ -82,164 +106,222 @@ impl World {
 
     /// Changes what goes wrong from now on.
     pub fn set_faults(&self, faults: Faults) {
-        let _ = faults;
+        self.state.borrow_mut().faults = faults;
     }
 
     /// Says what lies under `dir` and how many bytes it has. Everything else lies on the first device.
     pub fn mount(&self, dir: &Path, device: Device, bytes: u64) {
-        let _ = (dir, device, bytes);
-    }
-
-    /// The environment of one shard of the process alive now. For whoever wants to make the runtime himself.
-    #[must_use]
-    pub fn env(self: &Rc<Self>, shard: ShardId) -> SimEnv {
-        let _ = shard;
-        unimplemented!("the simulator")
+        self.state.borrow_mut().disk.mount(key(dir), device, bytes);
     }
 
     /// Starts a process of so many shards; it lives until [`World::kill`] or [`World::crash`]. Panics while one lives.
     pub fn start(&self, shards: u16) -> Vec<Rc<Runtime<SimEnv>>> {
-        let _ = shards;
-        unimplemented!("the simulator")
+        assert!(self.shards.borrow().is_empty(), "a process is alive already");
+        self.state.borrow_mut().process += 1;
+        let made: Vec<_> = (0..shards).map(|shard| self.add_shard(ShardId(shard))).collect();
+        self.shards.borrow_mut().clone_from(&made);
+        made
+    }
+
+    fn add_shard(&self, shard: ShardId) -> Rc<Runtime<SimEnv>> {
+        let caller = {
+            let mut state = self.state.borrow_mut();
+            let process = state.process;
+            state.add_caller(process, shard)
+        };
+        Runtime::new(SimEnv { state: Rc::clone(&self.state), caller }, shard)
     }
 
     /// A runtime on another machine, for client code. It outlives the process.
     #[must_use]
     pub fn client(&self) -> Rc<Runtime<SimEnv>> {
-        unimplemented!("the simulator")
+        Rc::clone(&self.client)
     }
 
     /// Runs the world until `future`, spawned on `runtime`, has ended. `None`: it can never end, because nothing is left
-    /// to happen or because its process died.
+    /// to happen or because its process died; or it took an hour of the world's time.
     pub fn block_on<T: 'static>(
         &self,
         runtime: &Rc<Runtime<SimEnv>>,
         future: impl Future<Output = T> + 'static,
     ) -> Option<T> {
-        let _ = (runtime, future);
-        unimplemented!("the simulator")
+        let ended = Rc::new(RefCell::new(None));
+        let answer = Rc::clone(&ended);
+        runtime.spawn(async move { *answer.borrow_mut() = Some(future.await) }).detach();
+        self.run_until(|| ended.borrow().is_some());
+        ended.take()
     }
 
-    /// Runs the world until `done` says so. False: nothing was left to happen before.
-    pub fn run_until(&self, done: impl FnMut() -> bool) -> bool {
-        let _ = done;
-        unimplemented!("the simulator")
+    /// Runs the world until `done` says so. False: nothing was left to happen before, or an hour of its time went by.
+    /// Panics where a task did.
+    pub fn run_until(&self, mut done: impl FnMut() -> bool) -> bool {
+        let deadline_ns = self.now_ns() + PATIENCE_NS;
+        loop {
+            let ready = self.turn();
+            if done() {
+                return true;
+            }
+            if !ready && (self.now_ns() > deadline_ns || !self.advance(u64::MAX)) {
+                return false;
+            }
+        }
     }
 
     /// Runs the world for so many milliseconds of its time.
     pub fn run_for_ms(&self, ms: u64) {
-        let _ = ms;
-        unimplemented!("the simulator")
+        let until_ns = self.now_ns() + ms * 1_000_000;
+        while self.turn() || self.advance(until_ns) {}
+        self.state.borrow_mut().now_ns = until_ns;
+    }
+
+    /// The world's monotonic time.
+    #[must_use]
+    pub fn now_ns(&self) -> u64 {
+        self.state.borrow().now_ns
+    }
+
+    /// Every shard runs a while, in a drawn order. Answers whether anything was left ready.
+    fn turn(&self) -> bool {
+        let mut runtimes = self.shards.borrow().clone();
+        runtimes.push(Rc::clone(&self.client));
+        let (first, budget) = {
+            let random = &mut self.state.borrow_mut().random;
+            (random.index(runtimes.len()), 1 + random.index(TURN_STEPS_MAX))
+        };
+        let panics = panics::so_far();
+        let mut ready = false;
+        for index in 0..runtimes.len() {
+            ready |= runtimes[(first + index) % runtimes.len()].turn(budget);
+        }
+        assert_eq!(panics::so_far(), panics, "a task panicked in the world of seed {}", self.seed);
+        let state = self.state.borrow();
+        ready || state.callers.iter().any(|inbox| inbox.alive && (inbox.mail || !inbox.arrived.is_empty()))
+    }
+
+    /// Time jumps to the next event or timer, and the event happens. False: there is none up to `until_ns`.
+    fn advance(&self, until_ns: u64) -> bool {
+        let state = &mut *self.state.borrow_mut();
+        state.notice_closed();
+        let shards = self.shards.borrow();
+        let runtimes = shards.iter().chain([&self.client]);
+        let timer = runtimes.filter_map(|runtime| runtime.next_timer_ns()).min();
+        let Some(next_ns) = timer.into_iter().chain(state.next_event_ns()).min() else { return false };
+        if next_ns > until_ns {
+            return false;
+        }
+        state.now_ns = state.now_ns.max(next_ns);
+        state.fire();
+        true
     }
 
     /// Kills the process as `kill -9` does: its tasks are gone, its connections are reset, completed writes stay in the
-    /// files, writes under way land later.
-    pub fn kill(&self) {}
+    /// files, writes under way land later. Not to be called from a task.
+    pub fn kill(&self) {
+        self.state.borrow_mut().kill();
+        self.drop_tasks();
+    }
 
     /// Takes the power away: as [`World::kill`], and what was not durable is lost, torn or destroyed.
-    pub fn crash(&self) {}
+    pub fn crash(&self) {
+        self.state.borrow_mut().crash();
+        self.drop_tasks();
+    }
+
+    fn drop_tasks(&self) {
+        for runtime in self.shards.take() {
+            runtime.abandon();
+        }
+    }
 
     /// Whether no write of a killed process is under way any more: what the lock of the data directory tells.
     #[must_use]
     pub fn lock_is_free(&self) -> bool {
-        true
+        self.state.borrow().ghosts == 0
     }
 
     /// Runs the world until the lock of the data directory is free.
-    pub fn take_lock(&self) {}
+    pub fn take_lock(&self) {
+        let free = self.run_until(|| self.lock_is_free());
+        assert!(free, "a write of a killed process never ends");
+    }
 
     /// Flips one bit of a stored file, in what is read now and in what survives. False: the file has no such bit.
     pub fn flip_bit(&self, path: &Path, bit: u64) -> bool {
-        let _ = (path, bit);
-        false
+        let state = &mut *self.state.borrow_mut();
+        state.inode(&key(path)).is_some_and(|inode| state.disk.flip(inode, bit))
     }
 
-    /// A listening socket of the process.
+    /// Shares the blocks of a file with a copy, as `cp --reflink` does: overwrites of them allocate from now on.
+    pub fn reflink(&self, path: &Path) -> bool {
+        let state = &mut *self.state.borrow_mut();
+        let inode = state.inode(&key(path));
+        inode.map(|inode| state.disk.share(inode)).is_some()
+    }
+
+    /// Every file with its length, in the order of their names, which have no leading `/`.
+    #[must_use]
+    pub fn files(&self) -> Vec<(PathBuf, u64)> {
+        let state = self.state.borrow();
+        state.names.files().map(|(path, inode)| (PathBuf::from(path), state.disk.len(inode))).collect()
+    }
+
+    /// A file's bytes as a read would see them now.
+    #[must_use]
+    pub fn file_bytes(&self, path: &Path) -> Option<Vec<u8>> {
+        let state = self.state.borrow();
+        state.inode(&key(path)).map(|inode| state.disk.bytes(inode).to_vec())
+    }
+
+    /// A listening socket of the process alive.
     #[must_use]
     pub fn listen(&self) -> SimSocket {
-        unimplemented!("the simulator")
+        let state = &mut *self.state.borrow_mut();
+        state.net.listen(state.process)
     }
 
-    /// Connects to a listening socket; the answer is the client's end.
+    /// Connects to a listening socket; the answer is the client's end, to be used through [`World::client`].
     pub fn connect(&self, listener: &SimSocket) -> io::Result<SimSocket> {
-        let _ = listener;
-        unimplemented!("the simulator")
+        let state = &mut *self.state.borrow_mut();
+        let client = state.net.connect(listener.id(), CLIENTS)?;
+        state.soon(listener.id());
+        Ok(client)
     }
 
     /// Resets a connection, as seen by both ends.
     pub fn cut(&self, socket: &SimSocket) {
-        let _ = socket;
+        let state = &mut *self.state.borrow_mut();
+        state.net.reset(socket.id());
+        let peer = state.net.peer(socket.id());
+        state.soon(socket.id());
+        state.soon(peer);
     }
 
     /// A hash over everything that has happened so far, in order.
     #[must_use]
     pub fn trace(&self) -> u64 {
-        self.seed
+        self.state.borrow().trace.value()
     }
 }
 
-/// One shard's view of the [`World`].
-#[derive(Clone)]
-pub struct SimEnv {
-    shard: ShardId,
-}
-
-/// An open file of the simulated disk.
-#[derive(Clone, Debug)]
-pub struct SimFile(Arc<u64>);
-
-/// One end of a simulated connection, or a listening socket.
-#[derive(Clone, Debug)]
-pub struct SimSocket(Arc<u64>);
-
-impl Env for SimEnv {
-    type File = SimFile;
-    type Socket = SimSocket;
-
-    fn submit(&self, token: Token, op: Op<Self>) {
-        let _ = (token, op);
-    }
-
-    fn poll(&self, completions: &mut Vec<Completion<Self>>) {
-        let _ = completions;
-    }
-
-    fn now_ns(&self) -> u64 {
-        0
-    }
-
-    fn wall_ms(&self) -> i64 {
-        0
-    }
-
-    fn random(&self) -> u64 {
-        0
-    }
-
-    fn try_send(&self, socket: &SimSocket, parts: &[&[u8]]) -> io::Result<usize> {
-        let _ = (socket, parts);
-        Ok(0)
-    }
-
-    fn try_sendfile(&self, socket: &SimSocket, file: &SimFile, position: u64, len: usize) -> io::Result<usize> {
-        let _ = (socket, file, position, len);
-        Ok(0)
-    }
-
-    fn resident(&self, file: &SimFile, position: u64, len: usize) -> usize {
-        let _ = (file, position, len);
-        0
-    }
-
-    fn shutdown(&self, socket: &SimSocket) {
-        let _ = (socket, self.shard);
-    }
-
-    fn wake(&self, shard: ShardId) {
-        let _ = shard;
-    }
-
-    fn take_wake(&self) -> bool {
-        false
+impl Drop for World {
+    fn drop(&mut self) {
+        self.kill();
+        // The client's tasks hold its runtime.
+        self.client.abandon();
     }
 }
+
+/// A length or an address as a number of bytes.
+fn to_bytes(count: usize) -> u64 {
+    u64::try_from(count).expect("a 64-bit machine")
+}
+
+/// A number of bytes as an index.
+fn to_index(bytes: u64) -> usize {
+    usize::try_from(bytes).expect("a 64-bit machine")
+}
+
+/// Task steps that a shard takes in a row at the most, so that a budget that ends early is met too.
+const TURN_STEPS_MAX: usize = 64;
+/// How long a test waits for something, in the world's time.
+const PATIENCE_NS: u64 = 3_600_000_000_000;

@@ -1,0 +1,131 @@
+//! What the jobs of [`crate::io::Job`] do to the simulated names and files, with the durability that they document.
+
+use std::io;
+use std::path::Path;
+
+use super::names::{Node, parent};
+use super::state::State;
+use super::{SimEnv, SimFile, to_bytes};
+use crate::io::{Entry, Job, OpenHow, Output, Prepare, Stat};
+
+impl State {
+    /// Does one job, all of it, now.
+    pub(super) fn run_job(&mut self, job: Job<SimEnv>) -> io::Result<Output<SimEnv>> {
+        match job {
+            Job::Open(path, how) => self.open(&path, how).map(Output::File),
+            Job::CreateDir(path) => self.create_dir(&key(&path)),
+            Job::List(path) => self.list(&key(&path)),
+            Job::Stat(path) => self.stat(&key(&path)).map(Output::Stat),
+            Job::ReadFile(path, most) => {
+                let inode = self.names.file(&key(&path))?;
+                if self.disk.len(inode) > to_bytes(most) {
+                    return Err(io::ErrorKind::FileTooLarge.into());
+                }
+                Ok(Output::Bytes(self.disk.bytes(inode).to_vec()))
+            }
+            Job::WriteFile(path, bytes) => self.write_file(&key(&path), &bytes),
+            Job::Rename(from, to) => {
+                if let Some(replaced) = self.names.rename(&key(&from), &key(&to))? {
+                    self.disk.unlink(replaced);
+                }
+                Ok(Output::None)
+            }
+            Job::Remove(path) => {
+                for inode in self.names.remove(&key(&path))? {
+                    self.disk.unlink(inode);
+                }
+                Ok(Output::None)
+            }
+            Job::Truncate(file, len) => {
+                self.disk.truncate(file.inode(), len);
+                Ok(Output::None)
+            }
+            Job::PrepareRange(file, range, how) => {
+                self.disk.prepare(file.inode(), &range, how == Prepare::Zeros)?;
+                self.disk.settle_file(file.inode());
+                Ok(Output::None)
+            }
+            Job::Extents(file, range) => Ok(Output::Extents(self.disk.extents(file.inode(), &range))),
+            Job::ReadAhead(..) => Ok(Output::None),
+            Job::FreeBytes(path) => Ok(Output::Number(self.disk.free_bytes(&key(&path)))),
+            Job::Compute(work) => Ok(Output::Any(work())),
+            Job::Sequence(_) => unreachable!("sequences are taken apart when they are submitted"),
+        }
+    }
+
+    fn open(&mut self, path: &Path, how: OpenHow) -> io::Result<SimFile> {
+        let path = key(path);
+        let inode = match self.names.file(&path) {
+            Ok(inode) => inode,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && how.create => {
+                self.names.parent_exists(&path)?;
+                let inode = self.disk.create(&path, self.wall_ms());
+                self.names.make(&path, inode);
+                inode
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(SimFile::new(inode, how))
+    }
+
+    fn create_dir(&mut self, path: &str) -> io::Result<Output<SimEnv>> {
+        match self.names.get(path) {
+            Some(Node::Dir) => Ok(Output::None),
+            Some(Node::File(_)) => Err(io::ErrorKind::AlreadyExists.into()),
+            None => {
+                self.create_dir(parent(path))?;
+                self.names.put(path, Node::Dir);
+                Ok(Output::None)
+            }
+        }
+    }
+
+    fn list(&self, dir: &str) -> io::Result<Output<SimEnv>> {
+        match self.names.get(dir) {
+            Some(Node::Dir) => {}
+            Some(Node::File(_)) => return Err(io::ErrorKind::NotADirectory.into()),
+            None => return Err(io::ErrorKind::NotFound.into()),
+        }
+        let entry = |(name, node): (&str, Node)| match node {
+            Node::Dir => Entry { name: name.to_owned(), is_dir: true, len: 0 },
+            Node::File(inode) => Entry { name: name.to_owned(), is_dir: false, len: self.disk.len(inode) },
+        };
+        let mut entries: Vec<Entry> = self.names.list(dir).map(entry).collect();
+        entries.sort_by(|left, right| left.name.cmp(&right.name));
+        Ok(Output::Entries(entries))
+    }
+
+    fn stat(&self, path: &str) -> io::Result<Stat> {
+        match self.names.get(path) {
+            Some(Node::Dir) => Ok(Stat { is_dir: true, len: 0, modified_ms: 0 }),
+            Some(Node::File(inode)) => {
+                Ok(Stat { is_dir: false, len: self.disk.len(inode), modified_ms: self.disk.modified_ms(inode) })
+            }
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn write_file(&mut self, path: &str, bytes: &[u8]) -> io::Result<Output<SimEnv>> {
+        self.names.parent_exists(path)?;
+        let inode = self.disk.create(path, self.wall_ms());
+        self.disk.fill(inode, bytes)?;
+        if let Some(Node::File(replaced)) = self.names.put(path, Node::File(inode)) {
+            self.disk.unlink(replaced);
+        }
+        Ok(Output::None)
+    }
+}
+
+/// A path as a name: components joined by `/`, without a leading one.
+pub(super) fn key(path: &Path) -> String {
+    let mut key = String::new();
+    for component in path.components() {
+        if let std::path::Component::Normal(name) = component {
+            if !key.is_empty() {
+                key.push('/');
+            }
+            key.push_str(&name.to_string_lossy());
+        }
+    }
+    key
+}
