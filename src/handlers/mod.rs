@@ -8,6 +8,8 @@
 //! *What it does not do:* it never looks inside a record batch, never names a file or a socket, never logs an error
 //! that it answers.
 
+pub mod reply;
+
 /// What the operator sets of Kafka's semantics. Names are Kafka's keys.
 #[derive(Clone, Debug)]
 pub struct Config {

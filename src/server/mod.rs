@@ -2,7 +2,12 @@
 //!
 //! Called by `main` (through `cli/`) and by the whole-node simulation, through [`node::Node`].
 
+mod connection;
+mod connections;
 pub mod node;
+mod peer_log;
+mod receive;
+mod reply;
 
 use std::path::PathBuf;
 

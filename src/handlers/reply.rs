@@ -1,0 +1,106 @@
+//! What a handler answers: where the bytes of a reply are, not the bytes.
+//!
+//! Made by the handlers, sent by `server::reply`, which alone writes to sockets.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::io::{Env, Slice};
+
+/// A whole reply frame, its length first.
+pub struct Reply<E: Env> {
+    /// In the order in which they go out.
+    pub parts: Vec<ReplyPart<E>>,
+}
+
+/// A piece of a reply.
+pub enum ReplyPart<E: Env> {
+    /// Encoded bytes, which belong to the reply.
+    Encoded(Vec<u8>),
+    /// Record bytes in memory.
+    Records(Slice),
+    /// Record bytes of a file opened without O_DIRECT, none of which is ever written again.
+    File {
+        /// The file.
+        file: E::File,
+        /// Where in the file.
+        position: u64,
+        /// How many bytes.
+        len: usize,
+    },
+}
+
+impl<E: Env> ReplyPart<E> {
+    /// Bytes of this part.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Encoded(bytes) => bytes.len(),
+            Self::Records(slice) => slice.len(),
+            Self::File { len, .. } => *len,
+        }
+    }
+
+    /// Whether there is nothing to send.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<E: Env> From<Vec<u8>> for Reply<E> {
+    fn from(frame: Vec<u8>) -> Self {
+        Self { parts: vec![ReplyPart::Encoded(frame)] }
+    }
+}
+
+/// How a request ends.
+pub enum Outcome<E: Env> {
+    /// With a reply.
+    Reply(Reply<E>),
+    /// Without one: acks=0.
+    Silent,
+    /// With the end of the connection, after the replies before it.
+    Close(CloseReason),
+}
+
+impl<E: Env> fmt::Debug for Outcome<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reply(reply) => write!(f, "Reply({} parts)", reply.parts.len()),
+            Self::Silent => f.write_str("Silent"),
+            Self::Close(reason) => write!(f, "Close({reason})"),
+        }
+    }
+}
+
+/// A request whose first phase is done.
+pub enum Started<E: Env> {
+    /// Nothing to wait for.
+    Done(Outcome<E>),
+    /// Waits. Polled only once all requests before it on the connection have been answered.
+    Later(Pin<Box<dyn Future<Output = Outcome<E>>>>),
+}
+
+/// Why a request ends its connection.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CloseReason {
+    /// The frame is not a request that the protocol allows.
+    #[error("malformed request: {0}")]
+    Malformed(String),
+    /// The API key or its version is not served.
+    #[error("unsupported request: API key {key} version {version}")]
+    Unsupported {
+        /// The key.
+        key: i16,
+        /// The version.
+        version: i16,
+    },
+    /// A produce request with acks=0 failed: closing is the only way to say so.
+    #[error("a produce request with acks=0 failed")]
+    UnansweredProduceFailed,
+    /// The node stops.
+    #[error("the node is stopping")]
+    Stopping,
+}
