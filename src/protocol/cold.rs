@@ -1,0 +1,120 @@
+//! Every API but Produce and Fetch, through the generated codec: owned values, decoded and encoded whole.
+//!
+//! Called by `handlers/`. The generated types are re-exported here, and only here; `decode` and `encode` keep a
+//! request and its response to the API and version of the frame.
+
+use bytes::{Bytes, BytesMut};
+pub use kacrab_protocol::generated::{
+    api_versions_request, api_versions_response, create_partitions_request, create_partitions_response,
+    create_topics_request, create_topics_response, delete_topics_request, delete_topics_response,
+    describe_cluster_request, describe_cluster_response, describe_configs_request, describe_configs_response,
+    init_producer_id_request, init_producer_id_response, list_offsets_request, list_offsets_response, metadata_request,
+    metadata_response, offset_for_leader_epoch_request, offset_for_leader_epoch_response,
+};
+pub use kacrab_protocol::{KafkaString, KafkaUuid};
+
+use super::api_key::ApiKey;
+use super::error::{DecodeError, EncodeError};
+use super::frame::{Frame, RequestHeader};
+use crate::types::TopicId;
+
+/// A request of the generated codec.
+pub trait Request: Sized {
+    /// Its API.
+    const API_KEY: ApiKey;
+    /// What answers it.
+    type Response: Response;
+    #[doc(hidden)]
+    fn read(bytes: &mut Bytes, version: i16) -> kacrab_protocol::Result<Self>;
+}
+
+/// A response of the generated codec.
+pub trait Response {
+    #[doc(hidden)]
+    const API_KEY: ApiKey;
+    #[doc(hidden)]
+    fn write(&self, into: &mut BytesMut, version: i16) -> kacrab_protocol::Result<()>;
+}
+
+/// Reads the body of `frame`. Bytes after the body are let be, as Kafka does. Panics if the frame is of another API.
+pub fn decode<R: Request>(frame: &Frame) -> Result<R, DecodeError> {
+    let RequestHeader { api_key, api_version, .. } = frame.header;
+    assert_eq!(api_key, R::API_KEY, "a handler reads requests of its own API");
+    R::read(&mut frame.body_bytes()?, api_version)
+        .map_err(|error| DecodeError::Malformed { api_key, api_version, reason: error.to_string() })
+}
+
+/// The response frame, length field included, for a request with `header`.
+pub fn encode<R: Response>(header: &RequestHeader, response: &R) -> Result<Bytes, EncodeError> {
+    let RequestHeader { api_key, api_version, correlation_id } = *header;
+    assert_eq!(api_key, R::API_KEY, "a handler answers requests of its own API");
+    let failed = |reason: String| EncodeError { api_key, api_version, reason };
+    let mut bytes = BytesMut::with_capacity(512);
+    bytes.extend_from_slice(&[0; 4]);
+    bytes.extend_from_slice(&correlation_id.to_be_bytes());
+    if api_key.has_flexible_response_header(api_version) {
+        bytes.extend_from_slice(&[0]);
+    }
+    response.write(&mut bytes, api_version).map_err(|error| failed(error.to_string()))?;
+    let length = i32::try_from(bytes.len() - 4).map_err(|error| failed(error.to_string()))?;
+    if let Some(field) = bytes.first_chunk_mut() {
+        *field = length.to_be_bytes();
+    }
+    Ok(bytes.freeze())
+}
+
+/// A topic id as the codec has it.
+#[must_use]
+pub fn uuid(id: TopicId) -> KafkaUuid {
+    let bits = u128::from_be_bytes(id.0);
+    let low = u64::try_from(bits & u128::from(u64::MAX)).unwrap_or_default();
+    KafkaUuid::from_parts(u64::try_from(bits >> 64).unwrap_or_default(), low)
+}
+
+/// The topic id that the codec read.
+#[must_use]
+pub fn topic_id(uuid: &KafkaUuid) -> TopicId {
+    TopicId(*uuid.inner().as_bytes())
+}
+
+/// Ties the generated types of each API to it and to each other.
+macro_rules! cold_apis {
+    ($($api_key:ident: $request:ty => $response:ty;)*) => {$(
+        impl Request for $request {
+            const API_KEY: ApiKey = ApiKey::$api_key;
+            type Response = $response;
+
+            fn read(bytes: &mut Bytes, version: i16) -> kacrab_protocol::Result<Self> {
+                Self::read(bytes, version)
+            }
+        }
+
+        impl Response for $response {
+            const API_KEY: ApiKey = ApiKey::$api_key;
+
+            fn write(&self, into: &mut BytesMut, version: i16) -> kacrab_protocol::Result<()> {
+                Self::write(self, into, version)
+            }
+        }
+    )*};
+}
+
+cold_apis! {
+    ListOffsets: list_offsets_request::ListOffsetsRequestData => list_offsets_response::ListOffsetsResponseData;
+    Metadata: metadata_request::MetadataRequestData => metadata_response::MetadataResponseData;
+    ApiVersions: api_versions_request::ApiVersionsRequestData => api_versions_response::ApiVersionsResponseData;
+    CreateTopics: create_topics_request::CreateTopicsRequestData => create_topics_response::CreateTopicsResponseData;
+    DeleteTopics: delete_topics_request::DeleteTopicsRequestData => delete_topics_response::DeleteTopicsResponseData;
+    InitProducerId:
+        init_producer_id_request::InitProducerIdRequestData => init_producer_id_response::InitProducerIdResponseData;
+    OffsetForLeaderEpoch:
+        offset_for_leader_epoch_request::OffsetForLeaderEpochRequestData
+            => offset_for_leader_epoch_response::OffsetForLeaderEpochResponseData;
+    DescribeConfigs:
+        describe_configs_request::DescribeConfigsRequestData => describe_configs_response::DescribeConfigsResponseData;
+    CreatePartitions:
+        create_partitions_request::CreatePartitionsRequestData
+            => create_partitions_response::CreatePartitionsResponseData;
+    DescribeCluster:
+        describe_cluster_request::DescribeClusterRequestData => describe_cluster_response::DescribeClusterResponseData;
+}

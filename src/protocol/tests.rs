@@ -1,0 +1,1 @@
+//! The hand-written views against the generated codec, in every version.
