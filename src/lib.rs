@@ -3,6 +3,7 @@ pub mod config;
 pub mod handlers;
 pub mod io;
 pub mod limits;
+pub mod metadata;
 pub mod record;
 pub mod server;
 pub mod shard;

@@ -1,0 +1,26 @@
+//! The image of the cluster's metadata, the records it is made of, and the log that holds them.
+//!
+//! Shard 0 writes ([`MetadataLog`]); every shard reads an immutable [`Image`]. Called by `shard/` and `handlers/`; calls
+//! `storage/`, `record/` and `io/`.
+//!
+//! ```text
+//!   CreateTopics ... --> MetadataLog (shard 0) --> batch of records --> __cluster_metadata-0, durable
+//!                              |                                              |
+//!                              +-- head image (appended)      published image (durable) --> every shard
+//! ```
+//!
+//! **Invariants.** 1. A published image holds only records that are durable. 2. Records reach the log in the order in
+//! which they were decided, each decided against an image that holds all before it. 3. A batch is applied as a whole or not
+//! at all.
+
+pub mod config_key;
+pub mod image;
+pub mod names;
+pub mod records;
+pub mod topic_config;
+pub mod topic_keys;
+mod wire;
+
+pub use config_key::ConfigError;
+pub use image::{Image, PartitionImage, Topic};
+pub use topic_config::{ConfigEntry, ConfigSource, TopicConfig, TopicDefaults};

@@ -1,0 +1,267 @@
+//! A topic's configuration: checked as the client gave it, resolved to what the log and the partition obey, shown.
+//!
+//! Called by the topic operations (to check), by the image (to resolve) and by DescribeConfigs (to show); reads the table
+//! [`topic_keys`](super::topic_keys).
+//!
+//! A value comes from the first of: the topic itself, the operator's file under one of the key's broker synonyms, the
+//! default.
+
+use std::collections::BTreeMap;
+
+use crate::storage::LogConfig;
+
+use super::config_key::{ConfigError, Key, Value};
+use super::topic_keys::{Built, INTERNAL_SEGMENT_BYTES, TOPIC_KEYS, TopicKey};
+
+/// What a partition of a topic obeys: the values that have an effect, resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicConfig {
+    /// What the log obeys.
+    pub log: LogConfig,
+    /// `max.message.bytes`: the largest batch.
+    pub max_message_bytes: usize,
+    /// `message.timestamp.type` is LogAppendTime.
+    pub log_append_time: bool,
+    /// `message.timestamp.before.max.ms`.
+    pub timestamp_before_max_ms: i64,
+    /// `message.timestamp.after.max.ms`.
+    pub timestamp_after_max_ms: i64,
+    /// `min.insync.replicas`.
+    pub min_insync_replicas: i32,
+}
+
+/// Where a shown value comes from. The numbers are those of DescribeConfigs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i8)]
+#[expect(missing_docs, reason = "Kafka's own names")]
+pub enum ConfigSource {
+    TopicConfig = 1,
+    DynamicBrokerConfig = 2,
+    DynamicDefaultBrokerConfig = 3,
+    StaticBrokerConfig = 4,
+    DefaultConfig = 5,
+}
+
+impl ConfigSource {
+    /// The number of the source in DescribeConfigs.
+    #[must_use]
+    pub fn code(self) -> i8 {
+        match self {
+            Self::TopicConfig => 1,
+            Self::DynamicBrokerConfig => 2,
+            Self::DynamicDefaultBrokerConfig => 3,
+            Self::StaticBrokerConfig => 4,
+            Self::DefaultConfig => 5,
+        }
+    }
+}
+
+/// One line of DescribeConfigs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigEntry {
+    /// The key.
+    pub name: String,
+    /// Its value; `None` is null.
+    pub value: Option<String>,
+    /// Where the value comes from.
+    pub source: ConfigSource,
+    /// Its type (`ConfigType` as DescribeConfigs counts it).
+    pub kind: i8,
+    /// It cannot be changed while the node runs.
+    pub read_only: bool,
+    /// What it does.
+    pub doc: &'static str,
+    /// The values that it hides, strongest first, itself included.
+    pub synonyms: Vec<ConfigSynonym>,
+}
+
+/// A value and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigSynonym {
+    /// The key under which it was set.
+    pub name: String,
+    /// The value.
+    pub value: Option<String>,
+    /// Where it comes from.
+    pub source: ConfigSource,
+}
+
+/// What the operator set of topic defaults: the broker keys of [`TOPIC_KEYS`]' synonyms, as text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TopicDefaults {
+    set: BTreeMap<String, String>,
+}
+
+impl TopicDefaults {
+    /// Takes the operator's settings, and leaves out what is no topic default. An error names the key that holds what a
+    /// topic could not be set to either.
+    pub fn new(settings: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
+        let is_default = |name: &str| TOPIC_KEYS.iter().any(|row| row.synonyms.iter().any(|(of, _)| *of == name));
+        let set = settings.iter().filter(|(name, _)| is_default(name));
+        let defaults = Self { set: set.map(|(name, value)| (name.clone(), value.clone())).collect() };
+        for row in &TOPIC_KEYS {
+            for (name, factor) in row.synonyms {
+                if let Some(value) = defaults.set.get(*name) {
+                    let key = Key { name, ..row.key };
+                    check_row(row, &key, &scaled(value, *factor))?;
+                }
+            }
+        }
+        defaults.resolve(&BTreeMap::new())?;
+        Ok(defaults)
+    }
+
+    /// Checks a topic's own settings and resolves what its partitions obey.
+    pub fn resolve(&self, own: &BTreeMap<String, String>) -> Result<TopicConfig, ConfigError> {
+        for (name, value) in own {
+            if name == INTERNAL_SEGMENT_BYTES.name {
+                INTERNAL_SEGMENT_BYTES.check(value)?;
+                continue;
+            }
+            let row = row_of(name).ok_or_else(|| ConfigError::UnknownTopicKey(name.clone()))?;
+            check_row(row, &row.key, value)?;
+        }
+        let (low, high) = ("min.compaction.lag.ms", "max.compaction.lag.ms");
+        let (low_value, high_value) = (self.number(own, low), self.number(own, high));
+        if low_value > high_value {
+            return Err(ConfigError::Conflict { low, low_value, high, high_value });
+        }
+        Ok(self.effective(own))
+    }
+
+    /// Resolves the settings of a topic that exists already, whoever made it: what cannot be obeyed is left out and
+    /// reported, so that a log that another version wrote still opens.
+    #[must_use]
+    pub fn resolve_stored(&self, own: &BTreeMap<String, String>) -> (TopicConfig, Vec<ConfigError>) {
+        let mut kept = own.clone();
+        let mut refused = Vec::new();
+        kept.retain(|name, value| {
+            let one = BTreeMap::from([(name.clone(), value.clone())]);
+            // A conflict between two keys that are not obeyed anyway is no reason to drop either.
+            match self.resolve(&one) {
+                Ok(_) | Err(ConfigError::Conflict { .. }) => true,
+                Err(error) => {
+                    refused.push(error);
+                    false
+                }
+            }
+        });
+        (self.effective(&kept), refused)
+    }
+
+    /// What DescribeConfigs shows of a topic, sorted by name.
+    #[must_use]
+    pub fn describe(&self, own: &BTreeMap<String, String>) -> Vec<ConfigEntry> {
+        let keys = TOPIC_KEYS.iter().map(|row| (&row.key, row.synonyms));
+        let internal = own.get_key_value(INTERNAL_SEGMENT_BYTES.name).map(|_| (&INTERNAL_SEGMENT_BYTES, &[][..]));
+        let mut entries: Vec<ConfigEntry> =
+            keys.chain(internal).map(|(key, synonyms)| self.entry(own, key, synonyms)).collect();
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        entries
+    }
+
+    fn entry(&self, own: &BTreeMap<String, String>, key: &Key, broker_keys: &[(&str, i64)]) -> ConfigEntry {
+        let mut synonyms = Vec::new();
+        if let Some(value) = own.get(key.name) {
+            let (name, value) = (key.name.to_owned(), Some(value.clone()));
+            synonyms.push(ConfigSynonym { name, value, source: ConfigSource::TopicConfig });
+        }
+        for (name, factor) in broker_keys {
+            if let Some(value) = self.set.get(*name) {
+                let (name, value) = ((*name).to_owned(), Some(scaled(value, *factor)));
+                synonyms.push(ConfigSynonym { name, value, source: ConfigSource::StaticBrokerConfig });
+            }
+        }
+        if let Some(default) = key.default {
+            let name = broker_keys.first().map_or(key.name, |(name, _)| *name).to_owned();
+            let value = Some(default.to_owned());
+            synonyms.push(ConfigSynonym { name, value, source: ConfigSource::DefaultConfig });
+        }
+        let (value, source) =
+            synonyms.first().map_or((None, ConfigSource::DefaultConfig), |first| (first.value.clone(), first.source));
+        let (name, kind, doc) = (key.name.to_owned(), key.kind.code(), key.doc);
+        ConfigEntry { name, value, source, kind, read_only: false, doc, synonyms }
+    }
+
+    /// The strongest text of a key.
+    fn text(&self, own: &BTreeMap<String, String>, row: &TopicKey) -> String {
+        if let Some(value) = own.get(row.key.name) {
+            return value.clone();
+        }
+        let set = row.synonyms.iter().find_map(|(name, factor)| Some(scaled(self.set.get(*name)?, *factor)));
+        set.unwrap_or_else(|| row.key.default.expect("every topic key has a default").to_owned())
+    }
+
+    fn value(&self, own: &BTreeMap<String, String>, name: &str) -> Value {
+        let row = row_of(name).expect("a key of the table");
+        row.key.check(&self.text(own, row)).expect("checked when it was set")
+    }
+
+    fn number(&self, own: &BTreeMap<String, String>, name: &str) -> i64 {
+        self.value(own, name).number()
+    }
+
+    fn is_set(&self, own: &BTreeMap<String, String>, name: &str) -> bool {
+        let row = row_of(name).expect("a key of the table");
+        own.contains_key(name) || row.synonyms.iter().any(|(synonym, _)| self.set.contains_key(*synonym))
+    }
+
+    fn effective(&self, own: &BTreeMap<String, String>) -> TopicConfig {
+        let number = |name| self.number(own, name);
+        let relaxed_by_ms = self.is_set(own, "flush.ms") && !self.is_set(own, "flush.messages");
+        let segment_bytes = own.get(INTERNAL_SEGMENT_BYTES.name).and_then(|value| value.trim().parse().ok());
+        let log = LogConfig {
+            segment_bytes: segment_bytes.unwrap_or_else(|| positive(number("segment.bytes"))),
+            segment_ms: number("segment.ms"),
+            retention_bytes: number("retention.bytes"),
+            retention_ms: number("retention.ms"),
+            index_interval_bytes: positive(number("index.interval.bytes")),
+            flush_every_window: number("flush.messages") == 1 && !relaxed_by_ms,
+        };
+        TopicConfig {
+            log,
+            max_message_bytes: usize::try_from(number("max.message.bytes")).expect("not negative"),
+            log_append_time: self.value(own, "message.timestamp.type") == Value::Text("LogAppendTime".to_owned()),
+            timestamp_before_max_ms: number("message.timestamp.before.max.ms"),
+            timestamp_after_max_ms: number("message.timestamp.after.max.ms"),
+            min_insync_replicas: i32::try_from(number("min.insync.replicas")).expect("an Int key"),
+        }
+    }
+}
+
+fn positive(number: i64) -> u32 {
+    u32::try_from(number).expect("an Int key whose domain has no negative number")
+}
+
+fn row_of(name: &str) -> Option<&'static TopicKey> {
+    TOPIC_KEYS.binary_search_by(|row| row.key.name.cmp(name)).ok().map(|at| &TOPIC_KEYS[at])
+}
+
+/// A broker key's value in its topic key's unit (hours and minutes to milliseconds). -1 has no unit.
+fn scaled(value: &str, factor: i64) -> String {
+    match value.trim().parse::<i64>() {
+        Ok(number) if factor != 1 && number >= 0 => number.saturating_mul(factor).to_string(),
+        _ => value.to_owned(),
+    }
+}
+
+fn check_row(row: &TopicKey, key: &Key, value: &str) -> Result<(), ConfigError> {
+    let checked = key.check(value)?;
+    let refused = match row.built {
+        Built::Whole | Built::Idle => None,
+        Built::Only(values, why) => {
+            let is_one = values.iter().any(|one| key.check(one).is_ok_and(|one| one == checked));
+            let shown = values.iter().map(|one| if one.is_empty() { "the empty list" } else { one });
+            (!is_one).then(|| (why, shown.collect::<Vec<_>>().join(", ")))
+        }
+        Built::AtLeast(min, why) => (checked.number() < min).then(|| (why, format!("{min} or more"))),
+    };
+    match refused {
+        None => Ok(()),
+        Some((why, possible)) => Err(ConfigError::NotBuilt { name: key.name, value: value.to_owned(), why, possible }),
+    }
+}
+
+#[cfg(test)]
+#[path = "topic_config_tests.rs"]
+mod tests;
