@@ -1,4 +1,5 @@
 //! Ringmain: a log storage node for Linux that speaks the Apache Kafka protocol.
+pub mod cli;
 pub mod config;
 pub mod handlers;
 pub mod io;

@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The program: reads the command line and hands over to [`ringmain::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ringmain::cli::main()
+}

@@ -14,12 +14,14 @@ mod sources;
 
 use std::fmt;
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use keys::{KEYS, Key};
 pub use listeners::{Endpoint, Listener};
 pub use sources::{Origin, Setting, from_environment, from_flag, from_text};
 
+use crate::io::device::{self, Device, Proof};
 use crate::limits::{MEMORY_BYTES_MIN, Memory};
 use crate::{server, storage};
 
@@ -172,6 +174,24 @@ impl Config {
                 Err(Invalid(problems))
             }
         }
+    }
+}
+
+impl Config {
+    /// Takes over what `serve` found out about the device under the data directory.
+    pub fn use_device(&mut self, device: &Device, proof: &Proof) {
+        self.storage.disk.block_bytes = device.block_bytes;
+        self.storage.disk.scope = match proof.scope {
+            device::FlushScope::Device if !self.storage.flush_files => storage::FlushScope::Device,
+            _ => storage::FlushScope::File,
+        };
+    }
+
+    /// Settles what Metadata tells clients, now that the first listener has its port.
+    pub fn advertise(&mut self, first: SocketAddr) {
+        let own = || Endpoint { host: first.ip().to_string(), port: first.port() };
+        let told = self.advertised.clone().unwrap_or_else(own);
+        self.server.handlers.advertised = (told.host, told.port);
     }
 }
 

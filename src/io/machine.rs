@@ -1,9 +1,10 @@
-//! What the process may use of the machine: memory, processor time, open files, locked memory.
+//! What the process may use of the machine: memory, processor time, open files, locked memory, its directory.
 //!
 //! Read once at start by `config` and `doctor`; nothing here runs on a shard. Every figure is the one that binds: the
 //! control group's where it is lower than the machine's.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -73,6 +74,41 @@ pub fn identity() -> (u32, u32) {
 #[must_use]
 pub fn kernel_release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()
+}
+
+/// Bytes that the file system of a directory has left for this process.
+///
+/// # Errors
+/// What the kernel says of the path.
+pub fn free_bytes(dir: &Path) -> io::Result<u64> {
+    let stat = rustix::fs::statvfs(dir)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Whether this process may make files in a directory; the error says why not (access(2)).
+///
+/// # Errors
+/// `PermissionDenied`, `ReadOnlyFilesystem`, `NotFound` ...
+pub fn may_write(dir: &Path) -> io::Result<()> {
+    let wanted = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+    Ok(rustix::fs::accessat(rustix::fs::CWD, dir, wanted, rustix::fs::AtFlags::EACCESS)?)
+}
+
+/// The user and group that own a path, and its mode bits.
+///
+/// # Errors
+/// What the kernel says of the path.
+pub fn owner(path: &Path) -> io::Result<(u32, u32, u32)> {
+    let stat = rustix::fs::stat(path)?;
+    Ok((stat.st_uid, stat.st_gid, stat.st_mode & 0o7777))
+}
+
+/// Makes a directory and its parents.
+///
+/// # Errors
+/// What the kernel says.
+pub fn create_dir(dir: &Path) -> io::Result<()> {
+    fs::create_dir_all(dir)
 }
 
 fn limit(resource: Resource) -> Limit {

@@ -1,0 +1,303 @@
+//! What a node needs of the machine, each need as one [`Check`]: found, how bad, and how to mend it.
+//!
+//! `doctor` runs them all and prints them; `serve` runs those of the machine and the directory, logs the warnings and
+//! refuses on the first fatal one in the same words.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::config::{Config, Listener};
+use crate::io::device::{self, Device, FlushScope, Proof};
+use crate::io::socket::Socket;
+use crate::io::{lock, machine, probe};
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Level {
+    /// As it should be.
+    Ok,
+    /// A node runs, slower or with less than it could have.
+    Warning,
+    /// No node can run here.
+    Fatal,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Check {
+    /// What was looked at.
+    pub name: &'static str,
+    /// How bad it is.
+    pub level: Level,
+    /// What was found, with its live value.
+    pub found: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
+}
+
+impl Check {
+    fn ok(name: &'static str, found: impl Into<String>) -> Self {
+        Self { name, level: Level::Ok, found: found.into(), fix: None }
+    }
+
+    fn warning(name: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { name, level: Level::Warning, found: found.into(), fix: Some(fix.into()) }
+    }
+
+    fn fatal(name: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { name, level: Level::Fatal, found: found.into(), fix: Some(fix.into()) }
+    }
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.found)?;
+        self.fix.as_ref().map_or(Ok(()), |fix| write!(f, ". {fix}"))
+    }
+}
+
+/// Kernel, limits, memory and cores.
+pub(super) fn of_machine(config: &Config) -> Vec<Check> {
+    vec![ring(), locked_memory(), open_files(), memory(config), cores(config)]
+}
+
+/// The data directory, or where it will be made.
+pub(super) fn of_directory(config: &Config) -> Vec<Check> {
+    let dir = &config.server.log_dir;
+    let mut checks = vec![writable(dir)];
+    let Some(there) = nearest_existing(dir) else { return checks };
+    checks.extend(space(&there, config.storage.reserve_bytes));
+    match device::look(&there) {
+        Ok(device) => {
+            checks.push(direct(&device));
+            if let Some(check) = overlay(&device) {
+                checks.push(check);
+            }
+        }
+        Err(error) => checks.push(Check::fatal("device", format!("{}: {error}", there.display()), "is it mounted?")),
+    }
+    checks
+}
+
+/// How a flush of the directory is made to count. Only for a directory that may be written to.
+pub(super) fn of_flush(dir: &Path) -> Result<(Device, Proof, Vec<Check>), Check> {
+    let unknown = |error| Check::fatal("flush", format!("{}: {error}", dir.display()), "Is the device well? See dmesg");
+    let device = device::look(dir).map_err(unknown)?;
+    let proof = device::prove(dir, &device).map_err(unknown)?;
+    let mut checks = Vec::new();
+    match proof.scope {
+        FlushScope::Device => checks.push(Check::ok("flush", "one flush for the device and window: proven")),
+        FlushScope::File => {
+            let why = proof.reasons.join("; ");
+            checks.push(Check::ok("flush", format!("one flush for each file ({why})")));
+        }
+    }
+    for warning in &proof.warnings {
+        checks.push(Check::warning("flush", warning.clone(), "Use a mount that keeps what it has flushed"));
+    }
+    Ok((device, proof, checks))
+}
+
+/// Whether another process has the directory. Changes nothing.
+pub(super) fn in_use(dir: &Path) -> Option<Check> {
+    if !dir.join(".lock").exists() {
+        return None;
+    }
+    match lock::acquire(dir, Duration::ZERO, |_| ()) {
+        Ok(_freed_at_once) => Some(Check::ok("lock", format!("{} is free", dir.display()))),
+        Err(error) => Some(locked(&error)),
+    }
+}
+
+/// What to say of a directory that could not be locked.
+pub(super) fn locked(error: &lock::Error) -> Check {
+    Check::fatal("lock", error.to_string(), "Stop the other node, or give this one its own directory: --data DIR")
+}
+
+/// Whether the ports are free, and whether clients can be told where to come.
+pub(super) fn of_listeners(config: &Config) -> Vec<Check> {
+    config.listeners.iter().map(|listener| listen(listener).map_or_else(|check| check, |(_, check)| check)).collect()
+}
+
+/// Listens, or says why that cannot be done.
+pub(super) fn listen(listener: &Listener) -> Result<(Socket, Check), Check> {
+    let socket = Socket::listen(listener.address).map_err(|error| refused(listener, &error))?;
+    Ok((socket, Check::ok("listener", format!("{listener} is free"))))
+}
+
+fn refused(listener: &Listener, error: &std::io::Error) -> Check {
+    use std::io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
+    let port = listener.address.port();
+    match error.kind() {
+        AddrInUse => Check::fatal(
+            "listener",
+            format!("{listener} is taken by another process"),
+            format!("`ss -ltnp 'sport = :{port}'` names it; stop it, or listen elsewhere: --listeners 127.0.0.1:9093"),
+        ),
+        AddrNotAvailable if listener.optional => {
+            Check::warning("listener", format!("{listener}: this host has no IPv6"), "Clients reach it by 127.0.0.1")
+        }
+        AddrNotAvailable => Check::fatal(
+            "listener",
+            format!("{listener} is no address of this host"),
+            "`ip address` lists them; set listeners to one of those",
+        ),
+        PermissionDenied => Check::fatal(
+            "listener",
+            format!("{listener}: {error}"),
+            "Ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE; choose a higher one",
+        ),
+        _ => Check::fatal("listener", format!("{listener}: {error}"), "Set listeners to another address"),
+    }
+}
+
+fn ring() -> Check {
+    let kernel = machine::kernel_release();
+    match probe::io_uring() {
+        Ok(facts) => {
+            let buffers = if facts.provided_buffers { "" } else { ", no provided buffers" };
+            let wait = if facts.no_iowait { "" } else { ", sleep counts as I/O wait" };
+            Check::ok("io_uring", format!("works (kernel {kernel}, {:?} task work{buffers}{wait})", facts.rung))
+        }
+        Err(blocked) => Check::fatal("io_uring", blocked.to_string(), "There is no way to run without io_uring"),
+    }
+}
+
+fn locked_memory() -> Check {
+    let limit = machine::locked_memory();
+    match limit.soft {
+        None => Check::ok("locked memory", "no limit"),
+        Some(bytes) if bytes >= MEMLOCK_BYTES_MIN => Check::ok("locked memory", format!("{} KiB", bytes >> 10)),
+        Some(bytes) => Check::warning(
+            "locked memory",
+            format!("{} KiB (RLIMIT_MEMLOCK)", bytes >> 10),
+            "The housekeeping ring locks 512 KiB and buffers are not registered below it; raise it: `ulimit -l 8192`, \
+             LimitMEMLOCK=8M, or docker run --ulimit memlock=-1",
+        ),
+    }
+}
+
+fn open_files() -> Check {
+    let limit = machine::open_files();
+    match limit.hard {
+        None => Check::ok("open files", "no limit"),
+        Some(hard) if hard >= OPEN_FILES_MIN => {
+            Check::ok("open files", format!("{hard} (the soft limit is raised to it)"))
+        }
+        Some(hard) => Check::warning(
+            "open files",
+            format!("{hard} (RLIMIT_NOFILE, hard)"),
+            format!(
+                "Each connection and each open segment takes one; raise it to {OPEN_FILES_MIN} or more: `ulimit -n`, \
+                 LimitNOFILE=, or docker run --ulimit nofile={OPEN_FILES_MIN}"
+            ),
+        ),
+    }
+}
+
+fn memory(config: &Config) -> Check {
+    let (figure, there) = (config.server.memory.total_bytes() as u64, machine::memory_bytes());
+    let found = format!("{} MiB of {} MiB", figure >> 20, there >> 20);
+    if figure > there / 4 * 3 {
+        let fix = "The kernel and the page cache need some too: set --memory to half of it or less";
+        return Check::warning("memory", found, fix);
+    }
+    Check::ok("memory", found)
+}
+
+fn cores(config: &Config) -> Check {
+    let (shards, cores) = (config.server.shards, super::node_args::this_machine().cores);
+    let found = format!("{shards} shards on {cores} usable cores");
+    if shards > cores {
+        return Check::warning(
+            "cores",
+            found,
+            format!("Shards that share a core wait for each other: --shards {cores}"),
+        );
+    }
+    Check::ok("cores", found)
+}
+
+fn writable(dir: &Path) -> Check {
+    let Some(there) = nearest_existing(dir) else {
+        return Check::fatal("data directory", format!("{} is not there", dir.display()), "Make it, or set log.dirs");
+    };
+    let (uid, _) = machine::identity();
+    match machine::may_write(&there) {
+        Ok(()) if there == dir => Check::ok("data directory", format!("{} may be written to", dir.display())),
+        Ok(()) => Check::ok("data directory", format!("{} will be made", dir.display())),
+        Err(error) => {
+            let owner = machine::owner(&there).map_or_else(
+                |_| String::new(),
+                |(owner, _, mode)| {
+                    format!("; it belongs to user {owner} with mode {mode:o}, and this process is user {uid}")
+                },
+            );
+            Check::fatal(
+                "data directory",
+                format!("{} cannot be written to: {error}{owner}", there.display()),
+                format!("`chown -R {uid} {}`, or set log.dirs to another directory", there.display()),
+            )
+        }
+    }
+}
+
+fn space(dir: &Path, reserve: u64) -> Option<Check> {
+    let free = machine::free_bytes(dir).ok()?;
+    let found = format!("{} MiB free of which {} MiB are kept in reserve", free >> 20, reserve >> 20);
+    Some(if free <= reserve {
+        let fix = "Appends would be refused: free some space, lower log.retention.bytes, or set segment.reserve.bytes";
+        Check::fatal("disk space", found, fix)
+    } else if free < reserve.saturating_mul(4) {
+        Check::warning("disk space", found, "Free some space, or bound the topics by retention.bytes")
+    } else {
+        Check::ok("disk space", found)
+    })
+}
+
+fn direct(device: &Device) -> Check {
+    let mount = &device.mount;
+    let place = format!("{} on {}", mount.kind, mount.point.display());
+    if device.direct.memory == 0 {
+        return Check::fatal(
+            "direct I/O",
+            format!("{place} has no O_DIRECT (stx_dio_mem_align = 0)"),
+            "Put log.dirs on ext4 or XFS; in Docker, on a volume",
+        );
+    }
+    let cache = match device.write_back {
+        Some(true) => "volatile write cache",
+        Some(false) => "no volatile write cache",
+        None => "write cache unknown",
+    };
+    Check::ok("direct I/O", format!("{place}, blocks of {} bytes, {cache}", device.block_bytes))
+}
+
+fn overlay(device: &Device) -> Option<Check> {
+    (device.mount.kind == "overlay").then(|| {
+        Check::warning(
+            "file system",
+            format!(
+                "{} is an overlay: each file is flushed by itself, and it may be gone with its container",
+                device.mount.point.display()
+            ),
+            "Put log.dirs on a volume",
+        )
+    })
+}
+
+fn nearest_existing(dir: &Path) -> Option<PathBuf> {
+    let absolute = std::path::absolute(dir).ok()?;
+    absolute.ancestors().find(|ancestor| ancestor.exists()).map(Path::to_path_buf)
+}
+
+/// What glommio's ring locks for its own buffers.
+const MEMLOCK_BYTES_MIN: u64 = 512 << 10;
+
+/// 1,000 partitions with their segments and as many connections, with room to spare.
+const OPEN_FILES_MIN: u64 = 8192;

@@ -1,0 +1,41 @@
+//! What a command answers, on stdout.
+
+use std::fmt;
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::Ended;
+
+/// Where answers go. The first error is kept and told by [`Output::finish`]; a reader that has left (`| head`) is none.
+pub(super) struct Output {
+    sink: Box<dyn Write>,
+    error: Option<io::Error>,
+}
+
+impl Output {
+    pub(super) fn stdout() -> Self {
+        Self { sink: Box::new(io::BufWriter::new(io::stdout())), error: None }
+    }
+
+    /// One line of text.
+    pub(super) fn line(&mut self, text: impl fmt::Display) {
+        if self.error.is_none() {
+            self.error = writeln!(self.sink, "{text}").err();
+        }
+    }
+
+    /// One JSON value on a line of its own.
+    pub(super) fn json(&mut self, value: &impl Serialize) {
+        let text = serde_json::to_string(value).expect("our own types have string keys and finite numbers");
+        self.line(text);
+    }
+
+    pub(super) fn finish(mut self) -> Result<(), Ended> {
+        let flushed = self.sink.flush();
+        match self.error.map_or(flushed, Err) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Ended::Failed(format!("stdout: {error}"))),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! `ringmain serve`: from settings to shards, and from a signal to a clean stop.
+//!
+//! The order is the one in which a refusal is cheapest to understand: settings, machine, directory, port, then the lock
+//! of the directory (which may take a minute), and only then anything is opened.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use super::Ended;
+use super::checks::{self, Check, Level};
+use super::node_args::NodeArgs;
+use crate::config::Config;
+use crate::io::lock::{self, Lock};
+use crate::io::machine;
+use crate::io::pump::{self, ShardPlan};
+use crate::io::socket::Socket;
+use crate::server::node::{self, Setup};
+use crate::types::ShardId;
+
+pub(super) fn run(args: &NodeArgs) -> Result<(), Ended> {
+    let mut config = args.config()?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    tracing::debug!(limit = ?machine::raise_open_files(), "open files");
+    let ready = prepare(&mut config)?;
+    let stop = stop_signal().map_err(|error| Ended::Failed(format!("signals: {error}")))?;
+    serve(config, ready, stop)
+}
+
+/// What is held before the first shard starts.
+struct Ready {
+    lock: Lock,
+    listeners: Vec<Socket>,
+}
+
+fn prepare(config: &mut Config) -> Result<Ready, Ended> {
+    report(checks::of_machine(config))?;
+    let dir = config.server.log_dir.clone();
+    report(checks::of_directory(config))?;
+    // Before the wait for the lock: a port that is taken is most often this same node, already running.
+    report(checks::of_listeners(config))?;
+    machine::create_dir(&dir).map_err(|error| Ended::Failed(format!("{}: {error}", dir.display())))?;
+    let lock = lock::acquire(&dir, lock::WAIT, |error| {
+        tracing::warn!("{error}; waiting up to {} s for its last writes to end", lock::WAIT.as_secs());
+    });
+    let lock = lock.map_err(|error| Ended::Failed(checks::locked(&error).to_string()))?;
+    let (device, proof, flush) = checks::of_flush(&dir).map_err(|fatal| Ended::Failed(fatal.to_string()))?;
+    report(flush)?;
+    config.use_device(&device, &proof);
+    let listeners = listen(config)?;
+    Ok(Ready { lock, listeners })
+}
+
+/// Logs warnings; the first fatal finding ends the start.
+fn report(found: Vec<Check>) -> Result<(), Ended> {
+    for check in found {
+        match check.level {
+            Level::Ok => tracing::debug!("{check}"),
+            Level::Warning => tracing::warn!("{check}"),
+            Level::Fatal => return Err(Ended::Failed(check.to_string())),
+        }
+    }
+    Ok(())
+}
+
+fn listen(config: &mut Config) -> Result<Vec<Socket>, Ended> {
+    let mut sockets = Vec::new();
+    for listener in &config.listeners {
+        match checks::listen(listener) {
+            Ok((socket, _)) => sockets.push(socket),
+            Err(check) => report(vec![check])?,
+        }
+    }
+    let addresses = sockets.iter().map(Socket::local_address).collect::<io::Result<Vec<_>>>();
+    let addresses = addresses.map_err(|error| Ended::Failed(format!("listeners: {error}")))?;
+    let first = addresses.first().ok_or_else(|| Ended::Failed("no listener could be opened".to_owned()))?;
+    config.advertise(*first);
+    let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    let (host, port) = &config.server.handlers.advertised;
+    tracing::info!("listening on {}, advertised as {host}:{port}", shown.join(" and "));
+    Ok(sockets)
+}
+
+/// A socket that has a byte to read once SIGTERM or SIGINT came. A second signal ends the process at once.
+fn stop_signal() -> io::Result<Socket> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let again = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&again))?;
+        signal_hook::flag::register(signal, Arc::clone(&again))?;
+        signal_hook::low_level::pipe::register(signal, theirs.try_clone()?)?;
+    }
+    Ok(Socket::from(OwnedFd::from(ours)))
+}
+
+fn serve(config: Config, ready: Ready, stop: Socket) -> Result<(), Ended> {
+    let cores = pump::usable_cores();
+    let shards = config.server.shards;
+    tracing::info!(
+        "{} with {shards} shards, {} MiB of memory",
+        config.server.log_dir.display(),
+        config.server.memory.total_bytes() >> 20
+    );
+    let shared = Arc::new(config.server.clone());
+    let mut first = Some((ready.listeners, stop));
+    let plans = (0..shards).map(|index| {
+        let (listeners, stop) = first.take().map_or((Vec::new(), None), |(listeners, stop)| (listeners, Some(stop)));
+        let shard = ShardId(u16::try_from(index).expect("config bounds the shards"));
+        let core = (shards <= cores.len()).then(|| cores[index]);
+        ShardPlan { shard, core, seat: Setup { config: Arc::clone(&shared), listeners, stop } }
+    });
+    let pump_config =
+        pump::Config { receive_pool_bytes: config.server.memory.receive_bytes(shards), ..pump::Config::default() };
+    let ended = pump::run_shards(plans.collect(), &pump_config, &[ready.lock], |rt, seat| node::run(rt, seat));
+    let ended = ended.map_err(|error| Ended::Failed(error.to_string()))?;
+    for result in ended {
+        result.map_err(|error| Ended::Failed(error.to_string()))?;
+    }
+    tracing::info!("stopped cleanly");
+    Ok(())
+}
