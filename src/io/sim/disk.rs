@@ -17,6 +17,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
 
+use super::inode::{Class, Extent, Inode, Power, SECTOR_BYTES, Unflushed, blocks, copy_in, mapped};
 use super::random::Random;
 use super::{Device, to_bytes, to_index};
 use crate::io::{Extents, Slice};
@@ -30,44 +31,6 @@ struct Volume {
     device: Device,
     capacity_bytes: u64,
     used_blocks: u64,
-}
-
-/// What the file system says of one block of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Extent {
-    Hole,
-    Unwritten,
-    Written,
-    Shared,
-}
-
-/// Whose flush makes a write durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Class {
-    Device,
-    File,
-}
-
-#[derive(Debug)]
-struct Unflushed {
-    /// When it completed, in the order of all that happens on this disk.
-    number: u64,
-    position: u64,
-    bytes: Vec<Slice>,
-    class: Class,
-    /// A failed flush gave it up: no later flush makes it durable.
-    given_up: bool,
-}
-
-#[derive(Debug, Default)]
-struct Inode {
-    volume: usize,
-    live: Vec<u8>,
-    live_extents: Vec<Extent>,
-    durable: Vec<u8>,
-    durable_extents: Vec<Extent>,
-    unflushed: Vec<Unflushed>,
-    modified_ms: i64,
 }
 
 /// A write under way when the power goes.
@@ -85,12 +48,31 @@ pub(super) struct Disk {
     inodes: Vec<Inode>,
     dirty: BTreeSet<InodeId>,
     number: u64,
+    /// What the file system allocates and the device destroys at once.
+    block: u64,
+    /// Flushes that failed so far.
+    pub(super) flushes_failed: u64,
 }
 
 impl Disk {
     pub(super) fn new() -> Self {
         let first = Volume { device: Device::Overwrite, capacity_bytes: CAPACITY_BYTES, used_blocks: 0 };
-        Self { volumes: vec![(String::new(), first)], inodes: Vec::new(), dirty: BTreeSet::new(), number: 0 }
+        Self {
+            volumes: vec![(String::new(), first)],
+            inodes: Vec::new(),
+            dirty: BTreeSet::new(),
+            number: 0,
+            block: BLOCK_BYTES,
+            flushes_failed: 0,
+        }
+    }
+
+    pub(super) fn set_block(&mut self, bytes: u64) {
+        assert!(
+            self.inodes.is_empty() && bytes.is_multiple_of(SECTOR_BYTES),
+            "sectors make a block, and files come after"
+        );
+        self.block = bytes;
     }
 
     pub(super) fn mount(&mut self, dir: String, device: Device, capacity_bytes: u64) {
@@ -141,15 +123,23 @@ impl Disk {
 
     pub(super) fn free_bytes(&self, path: &str) -> u64 {
         let volume = &self.volumes[self.volume_of(path)].1;
-        volume.capacity_bytes.saturating_sub(volume.used_blocks * BLOCK_BYTES)
+        volume.capacity_bytes.saturating_sub(volume.used_blocks * self.block)
     }
 
-    /// The bytes of `range` that lie within the file.
-    pub(super) fn read(&self, inode: InodeId, position: u64, len: usize) -> &[u8] {
-        let live = &self.inodes[inode].live;
-        let start = to_index(position).min(live.len());
-        let end = start.saturating_add(len).min(live.len());
-        &live[start..end]
+    /// The bytes of the range that lie within the file; `None` where a block of it cannot be read.
+    pub(super) fn read(&self, inode: InodeId, position: u64, len: usize) -> Option<&[u8]> {
+        let file = &self.inodes[inode];
+        let start = to_index(position).min(file.live.len());
+        let end = start.saturating_add(len).min(file.live.len());
+        let range = to_bytes(start)..to_bytes(end);
+        let broken = !file.broken.is_empty() && blocks(&range, self.block).any(|block| file.broken.contains(&block));
+        (!broken).then(|| &file.live[start..end])
+    }
+
+    /// Makes the block at `position` unreadable.
+    pub(super) fn break_block(&mut self, inode: InodeId, position: u64) {
+        let block = to_index(position / self.block);
+        self.inodes[inode].broken.insert(block);
     }
 
     /// A write that completes now.
@@ -172,17 +162,19 @@ impl Disk {
             target.live.resize(to_index(range.end), 0);
         }
         copy_in(&mut target.live, position, &bytes);
-        for block in blocks(&range) {
+        for block in blocks(&range, self.block) {
             target.live_extents[block] = Extent::Written;
+            target.broken.remove(&block);
         }
-        target.unflushed.push(Unflushed { number: self.number, position, bytes, class, given_up: false });
+        target.unflushed.push(Unflushed { number: self.number, position, bytes, class });
         self.dirty.insert(inode);
         Ok(())
     }
 
     fn class(&self, inode: InodeId, direct: bool, range: &Range<u64>) -> Class {
         let inode = &self.inodes[inode];
-        let written = |extents: &[Extent]| blocks(range).all(|block| extents.get(block) == Some(&Extent::Written));
+        let written =
+            |extents: &[Extent]| blocks(range, self.block).all(|block| extents.get(block) == Some(&Extent::Written));
         let overwrite = direct
             && range.end <= to_bytes(inode.durable.len())
             && written(&inode.durable_extents)
@@ -195,17 +187,18 @@ impl Disk {
     fn allocate(&mut self, inode: InodeId, range: &Range<u64>, kind: Extent) -> io::Result<()> {
         let target = &mut self.inodes[inode];
         let volume = &mut self.volumes[target.volume].1;
-        let needed = blocks(range).filter(|block| target.live_extents.get(*block).is_none_or(|at| *at == Extent::Hole));
+        let needed = blocks(range, self.block)
+            .filter(|block| target.live_extents.get(*block).is_none_or(|at| *at == Extent::Hole));
         let needed = to_bytes(needed.count());
-        if (volume.used_blocks + needed) * BLOCK_BYTES > volume.capacity_bytes {
+        if (volume.used_blocks + needed) * self.block > volume.capacity_bytes {
             return Err(no_space());
         }
         volume.used_blocks += needed;
-        let count = blocks(range).end;
+        let count = blocks(range, self.block).end;
         if target.live_extents.len() < count {
             target.live_extents.resize(count, Extent::Hole);
         }
-        for block in blocks(range) {
+        for block in blocks(range, self.block) {
             if target.live_extents[block] == Extent::Hole {
                 target.live_extents[block] = kind;
             }
@@ -224,22 +217,25 @@ impl Disk {
                 continue;
             }
             let own = other == inode;
-            self.inodes[other]
-                .settle(|write| write.number <= upto && !write.given_up && (own || write.class == Class::Device));
+            let covered = |write: &Unflushed| write.number <= upto && (own || write.class == Class::Device);
+            self.inodes[other].settle(self.block, covered);
             if self.inodes[other].unflushed.is_empty() {
                 self.dirty.remove(&other);
             }
         }
     }
 
-    /// A flush that failed: of what it should have made durable, some will never be.
+    /// A flush that failed: the device was reset and lost some of what it had not made durable, whichever file's it was.
     pub(super) fn flush_failed(&mut self, inode: InodeId, random: &mut Random) {
+        self.flushes_failed += 1;
         let volume = self.inodes[inode].volume;
         for other in &self.dirty {
             let other = &mut self.inodes[*other];
             if other.volume == volume {
-                for write in &mut other.unflushed {
-                    write.given_up |= random.one_in(2);
+                let (lost, kept): (Vec<_>, _) = other.unflushed.drain(..).partition(|_| random.one_in(2));
+                other.unflushed = kept;
+                for write in lost {
+                    other.revert(&write);
                 }
             }
         }
@@ -258,7 +254,7 @@ impl Disk {
         let file = &mut self.inodes[inode];
         let before = mapped(&file.live_extents);
         file.live.resize(to_index(len), 0);
-        file.live_extents.resize(to_index(len.div_ceil(BLOCK_BYTES)), Extent::Hole);
+        file.live_extents.resize(to_index(len.div_ceil(self.block)), Extent::Hole);
         let freed = before - mapped(&file.live_extents);
         let volume = &mut self.volumes[file.volume].1;
         volume.used_blocks = volume.used_blocks.saturating_sub(freed);
@@ -275,7 +271,7 @@ impl Disk {
         }
         if zeros {
             file.live[to_index(range.start)..to_index(range.end)].fill(0);
-            for block in blocks(range) {
+            for block in blocks(range, self.block) {
                 file.live_extents[block] = Extent::Written;
             }
         }
@@ -305,7 +301,7 @@ impl Disk {
         let file = &self.inodes[inode];
         let at = |block: usize| file.live_extents.get(block).copied().unwrap_or(Extent::Hole);
         let mut found = Extents { mapped: true, ..Extents::default() };
-        for block in blocks(range) {
+        for block in blocks(range, self.block) {
             found.mapped &= at(block) != Extent::Hole;
             found.unwritten |= at(block) == Extent::Unwritten;
             found.shared |= at(block) == Extent::Shared;
@@ -327,20 +323,27 @@ impl Disk {
 
     /// The power goes: every file becomes what survived of it. `torn` are the writes that were under way, `linked` the
     /// files that still have a name.
-    pub(super) fn crash(&mut self, torn: Vec<Torn>, linked: &BTreeSet<InodeId>, random: &mut Random) {
+    pub(super) fn crash(
+        &mut self,
+        torn: Vec<Torn>,
+        linked: &BTreeSet<InodeId>,
+        unreadable_ppm: u32,
+        random: &mut Random,
+    ) {
         for write in torn {
             let len: u64 = write.bytes.iter().map(|slice| to_bytes(slice.len())).sum();
             let class = self.class(write.inode, write.direct, &(write.position..write.position + len));
             // The metadata of a write that did not complete was never touched: class File is simply lost.
             if class == Class::Device {
                 let (position, bytes) = (write.position, write.bytes);
-                let unflushed = Unflushed { number: u64::MAX, position, bytes, class, given_up: false };
+                let unflushed = Unflushed { number: u64::MAX, position, bytes, class };
                 self.inodes[write.inode].unflushed.push(unflushed);
                 self.dirty.insert(write.inode);
             }
         }
         for dirty in std::mem::take(&mut self.dirty) {
-            self.inodes[dirty].crash(random);
+            let power = &mut Power { block: self.block, unreadable_ppm, random };
+            self.inodes[dirty].crash(power);
         }
         for volume in &mut self.volumes {
             volume.1.used_blocks = 0;
@@ -356,122 +359,11 @@ impl Disk {
     }
 }
 
-impl Inode {
-    /// Makes durable what `which` picks, in order.
-    fn settle(&mut self, mut which: impl FnMut(&Unflushed) -> bool) {
-        let mut unflushed = std::mem::take(&mut self.unflushed);
-        unflushed.retain(|write| {
-            let settled = which(write);
-            if settled {
-                self.make_durable(write);
-            }
-            !settled
-        });
-        self.unflushed = unflushed;
-    }
-
-    fn make_durable(&mut self, write: &Unflushed) {
-        let end = write.position + write.bytes.iter().map(|slice| to_bytes(slice.len())).sum::<u64>();
-        if write.class == Class::File {
-            if to_bytes(self.durable.len()) < end {
-                self.durable.resize(to_index(end), 0);
-            }
-            let range = write.position..end;
-            if self.durable_extents.len() < blocks(&range).end {
-                self.durable_extents.resize(blocks(&range).end, Extent::Hole);
-            }
-            for block in blocks(&range) {
-                self.durable_extents[block] = Extent::Written;
-            }
-        }
-        copy_in(&mut self.durable, write.position, &write.bytes);
-    }
-
-    fn crash(&mut self, random: &mut Random) {
-        let unflushed = std::mem::take(&mut self.unflushed);
-        let of_file = unflushed.iter().filter(|write| write.class == Class::File).count();
-        // The file system's own commit, every few seconds, may have come in between: then it took a prefix.
-        let mut committed = if random.one_in(4) { random.index(of_file + 1) } else { 0 };
-        for write in &unflushed {
-            match write.class {
-                Class::File if committed > 0 => {
-                    committed -= 1;
-                    self.make_durable(write);
-                }
-                Class::File => {}
-                Class::Device => self.tear(write, random),
-            }
-        }
-    }
-
-    /// Decides block by block what the device had made of a write in its cache.
-    fn tear(&mut self, write: &Unflushed, random: &mut Random) {
-        let bytes: Vec<u8> = write.bytes.iter().flat_map(|slice| slice.iter().copied()).collect();
-        let end = write.position + to_bytes(bytes.len());
-        // A write often has one fate: all of a window on the device but one write is the case that finds most.
-        let whole = random.below(4);
-        for block in blocks(&(write.position..end)) {
-            let block = to_bytes(block) * BLOCK_BYTES;
-            let fate = if whole < 2 { whole } else { random.below(4) };
-            let (from, to) = (block.max(write.position), (block + BLOCK_BYTES).min(end));
-            match fate {
-                0 => {}
-                1 => self.put(from, &bytes[to_index(from - write.position)..to_index(to - write.position)]),
-                2 => {
-                    for sector in (from..to).step_by(to_index(SECTOR_BYTES)) {
-                        let sector_end = (sector + SECTOR_BYTES).min(to);
-                        if random.one_in(2) {
-                            let range = to_index(sector - write.position)..to_index(sector_end - write.position);
-                            self.put(sector, &bytes[range]);
-                        }
-                    }
-                }
-                _ => self.destroy(block, random),
-            }
-        }
-    }
-
-    fn put(&mut self, position: u64, bytes: &[u8]) {
-        let start = to_index(position);
-        self.durable[start..start + bytes.len()].copy_from_slice(bytes);
-    }
-
-    /// A block whose cells were being programmed: none of its bytes, old or new, can be relied on.
-    fn destroy(&mut self, block: u64, random: &mut Random) {
-        let start = to_index(block);
-        let end = (start + to_index(BLOCK_BYTES)).min(self.durable.len());
-        let zeros = random.one_in(2);
-        for word in self.durable[start..end].chunks_mut(8) {
-            let fresh = if zeros { 0 } else { random.next() };
-            let len = word.len();
-            word.copy_from_slice(&fresh.to_be_bytes()[..len]);
-        }
-    }
-}
-
-fn copy_in(image: &mut [u8], position: u64, slices: &[Slice]) {
-    let mut start = to_index(position);
-    for slice in slices {
-        image[start..start + slice.len()].copy_from_slice(slice);
-        start += slice.len();
-    }
-}
-
-fn blocks(range: &Range<u64>) -> Range<usize> {
-    to_index(range.start / BLOCK_BYTES)..to_index(range.end.div_ceil(BLOCK_BYTES))
-}
-
-fn mapped(extents: &[Extent]) -> u64 {
-    to_bytes(extents.iter().filter(|extent| **extent != Extent::Hole).count())
-}
-
 pub(super) fn no_space() -> io::Error {
     io::Error::from(io::ErrorKind::StorageFull)
 }
 
-/// What a device destroys at once, and what the file system allocates.
+/// What the file system allocates and the device destroys at once, unless a test says otherwise.
 const BLOCK_BYTES: u64 = 4096;
-/// What a device writes as a whole or not at all.
-pub(super) const SECTOR_BYTES: u64 = 512;
 /// Room on the first device unless a test says otherwise.
 const CAPACITY_BYTES: u64 = 1 << 40;

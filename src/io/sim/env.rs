@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::disk::InodeId;
 use super::net::SocketId;
-use super::state::{Caller, State};
+use super::state::{Caller, State, eio};
 use super::to_bytes;
 use crate::io::{Completion, Env, Op, OpenHow, Token};
 use crate::types::ShardId;
@@ -109,7 +109,7 @@ impl Env for SimEnv {
 
     fn try_sendfile(&self, socket: &SimSocket, file: &SimFile, position: u64, len: usize) -> io::Result<usize> {
         let state = &mut *self.state.borrow_mut();
-        let bytes = state.disk.read(file.inode(), position, len);
+        let bytes = state.disk.read(file.inode(), position, len).ok_or_else(eio)?;
         let sent = state.net.try_send(socket.id(), &[bytes], &mut state.random)?;
         let peer = state.net.peer(socket.id());
         state.soon(peer);
@@ -118,7 +118,7 @@ impl Env for SimEnv {
 
     fn resident(&self, file: &SimFile, position: u64, len: usize) -> usize {
         let state = &mut *self.state.borrow_mut();
-        let there = state.disk.read(file.inode(), position, len).len();
+        let there = state.disk.read(file.inode(), position, len).map_or(0, <[u8]>::len);
         if state.random.one_in(2) { there } else { 0 }
     }
 

@@ -4,8 +4,8 @@ use std::io;
 use std::path::Path;
 
 use super::names::{Node, parent};
-use super::state::State;
-use super::{SimEnv, SimFile, to_bytes};
+use super::state::{State, eio};
+use super::{SimEnv, SimFile};
 use crate::io::{Entry, Job, OpenHow, Output, Prepare, Stat};
 
 impl State {
@@ -18,10 +18,12 @@ impl State {
             Job::Stat(path) => self.stat(&key(&path)).map(Output::Stat),
             Job::ReadFile(path, most) => {
                 let inode = self.names.file(&key(&path))?;
-                if self.disk.len(inode) > to_bytes(most) {
+                let len = self.disk.bytes(inode).len();
+                if len > most {
                     return Err(io::ErrorKind::FileTooLarge.into());
                 }
-                Ok(Output::Bytes(self.disk.bytes(inode).to_vec()))
+                let bytes = self.disk.read(inode, 0, len).ok_or_else(eio)?;
+                Ok(Output::Bytes(bytes.to_vec()))
             }
             Job::WriteFile(path, bytes) => self.write_file(&key(&path), &bytes),
             Job::Rename(from, to) => {

@@ -25,6 +25,7 @@
 
 mod disk;
 mod env;
+mod inode;
 mod jobs;
 mod names;
 mod net;
@@ -56,12 +57,14 @@ pub struct Faults {
     pub write_full_ppm: u32,
     /// A read fails (EIO).
     pub read_error_ppm: u32,
-    /// A flush fails (EIO); what it should have made durable may never be.
+    /// A flush fails (EIO): the device loses some of what no flush made durable, and reads show what was there before.
     pub flush_error_ppm: u32,
     /// A job fails (EIO or ENOSPC) without effect.
     pub job_error_ppm: u32,
     /// An operation on a file takes seconds.
     pub stall_ppm: u32,
+    /// A block that a power failure destroys cannot be read (EIO) until it is written again.
+    pub unreadable_ppm: u32,
     /// A connection is reset at a send or a receive.
     pub cut_ppm: u32,
 }
@@ -112,6 +115,17 @@ impl World {
     /// Says what lies under `dir` and how many bytes it has. Everything else lies on the first device.
     pub fn mount(&self, dir: &Path, device: Device, bytes: u64) {
         self.state.borrow_mut().disk.mount(key(dir), device, bytes);
+    }
+
+    /// Sets what the file system allocates and the device destroys at once (4096 bytes), before there is any file.
+    pub fn set_block_bytes(&self, bytes: u64) {
+        self.state.borrow_mut().disk.set_block(bytes);
+    }
+
+    /// Flushes that failed so far: what was written and not flushed before is promised to nobody any more.
+    #[must_use]
+    pub fn flushes_failed(&self) -> u64 {
+        self.state.borrow().disk.flushes_failed
     }
 
     /// Starts a process of so many shards; it lives until [`World::kill`] or [`World::crash`]. Panics while one lives.
@@ -249,6 +263,13 @@ impl World {
     pub fn flip_bit(&self, path: &Path, bit: u64) -> bool {
         let state = &mut *self.state.borrow_mut();
         state.inode(&key(path)).is_some_and(|inode| state.disk.flip(inode, bit))
+    }
+
+    /// Makes the block at `position` of a file unreadable (EIO) until it is written again. False: there is no such file.
+    pub fn break_block(&self, path: &Path, position: u64) -> bool {
+        let state = &mut *self.state.borrow_mut();
+        let inode = state.inode(&key(path));
+        inode.map(|inode| state.disk.break_block(inode, position)).is_some()
     }
 
     /// Shares the blocks of a file with a copy, as `cp --reflink` does: overwrites of them allocate from now on.

@@ -7,7 +7,8 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, VecDeque};
 use std::io;
 
-use super::disk::{Disk, InodeId, SECTOR_BYTES, Torn};
+use super::disk::{Disk, InodeId, Torn};
+use super::inode::SECTOR_BYTES;
 use super::names::Names;
 use super::net::{Ended, Net, SocketId, Wait};
 use super::random::{Random, Trace};
@@ -268,7 +269,7 @@ impl State {
         {
             return (Err(io::ErrorKind::InvalidInput.into()), Back::Buf(buf));
         }
-        let bytes = self.disk.read(file.inode(), position, len);
+        let Some(bytes) = self.disk.read(file.inode(), position, len) else { return (Err(eio()), Back::Buf(buf)) };
         buf.append(bytes);
         (Ok(bytes.len()), Back::Buf(buf))
     }
@@ -371,7 +372,7 @@ impl State {
             }
         }
         let linked = self.names.crash(&mut self.random);
-        self.disk.crash(torn, &linked, &mut self.random);
+        self.disk.crash(torn, &linked, self.faults.unreadable_ppm, &mut self.random);
     }
 
     /// A job whose thread ends: its step was done or not; a preparation may be done in part.
@@ -456,7 +457,7 @@ fn aligned(number: u64) -> bool {
     number.is_multiple_of(SECTOR_BYTES)
 }
 
-fn eio() -> io::Error {
+pub(super) fn eio() -> io::Error {
     io::Error::from_raw_os_error(EIO)
 }
 

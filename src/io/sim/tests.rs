@@ -287,7 +287,7 @@ fn a_killed_process_keeps_completed_writes_and_its_lock_until_the_last_lands() {
 }
 
 #[test]
-fn a_failed_flush_may_have_given_its_writes_up_for_good() {
+fn a_failed_flush_may_have_lost_what_it_should_have_kept() {
     let mut lost = 0;
     in_worlds(
         Device::Overwrite,
