@@ -5,6 +5,7 @@ pub mod handlers;
 pub mod io;
 pub mod limits;
 pub mod metadata;
+pub mod partition;
 pub mod record;
 pub mod server;
 pub mod shard;
