@@ -30,6 +30,9 @@ mod error;
 mod search;
 pub mod varint;
 
+#[cfg(test)]
+mod tests;
+
 pub use batch::{BatchHeader, Compression, HEADER_BYTES, TimestampType};
 pub use batches::{Batch, Batches};
 pub use check::{CheckRules, check};
