@@ -6,6 +6,7 @@ pub mod io;
 pub mod limits;
 pub mod metadata;
 pub mod partition;
+pub mod protocol;
 pub mod record;
 pub mod server;
 pub mod shard;

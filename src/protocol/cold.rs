@@ -40,8 +40,11 @@ pub trait Response {
 pub fn decode<R: Request>(frame: &Frame) -> Result<R, DecodeError> {
     let RequestHeader { api_key, api_version, .. } = frame.header;
     assert_eq!(api_key, R::API_KEY, "a handler reads requests of its own API");
-    R::read(&mut frame.body_bytes()?, api_version)
-        .map_err(|error| DecodeError::Malformed { api_key, api_version, reason: error.to_string() })
+    R::read(&mut frame.body_bytes()?, api_version).map_err(|error| DecodeError::Malformed {
+        api_key,
+        api_version,
+        reason: error.to_string(),
+    })
 }
 
 /// The response frame, length field included, for a request with `header`.

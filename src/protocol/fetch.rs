@@ -305,19 +305,17 @@ impl ResponseEncoder {
         self.writer.tags();
         let records_bytes = self.gaps.iter().map(|(_, _, len)| len).sum();
         let bytes = Bytes::from(self.writer.finish(records_bytes));
+        let piece = |range: Range<usize>| ResponsePart::Bytes(bytes.slice(range));
         let mut parts = Vec::with_capacity(2 * self.gaps.len() + 1);
-        let mut push = |range: Range<usize>| {
-            if !range.is_empty() {
-                parts.push(ResponsePart::Bytes(bytes.slice(range)));
-            }
-        };
         let mut written = 0;
         for (at, index, len) in self.gaps {
-            push(written..at);
-            written = at;
+            parts.push(piece(written..at));
             parts.push(ResponsePart::Records { index, len });
+            written = at;
         }
-        push(written..bytes.len());
+        if written < bytes.len() {
+            parts.push(piece(written..bytes.len()));
+        }
         parts
     }
 }

@@ -1,0 +1,1 @@
+//! Bytes that Apache Kafka's own Java classes wrote.
