@@ -56,7 +56,7 @@ pub fn check(records: &Records, rules: &CheckRules) -> Result<BatchHeader, Recor
 }
 
 fn check_attributes(header: &BatchHeader, rules: &CheckRules) -> Result<(), RecordError> {
-    let compression = header.compression().ok_or(RecordError::UnknownCodec { codec: header.codec() })?;
+    let compression = header.compression().ok_or_else(|| RecordError::UnknownCodec { codec: header.codec() })?;
     if compression == Compression::Zstd && rules.produce_version < 7 {
         return Err(RecordError::ZstdTooEarly { produce_version: rules.produce_version });
     }

@@ -28,7 +28,8 @@ pub fn of_header(header: &[u8; HEADER_BYTES]) -> u32 {
 pub fn verify(records: &Records) -> Result<BatchHeader, RecordError> {
     let header = records.header()?;
     let batch = records.get(0..header.size_bytes());
-    let batch = batch.ok_or(RecordError::Truncated { needed: header.size_bytes(), available: records.len() })?;
+    let batch =
+        batch.ok_or_else(|| RecordError::Truncated { needed: header.size_bytes(), available: records.len() })?;
     let mut uncovered = CRC_FROM;
     let mut computed = 0;
     for part in batch.parts() {
