@@ -138,15 +138,22 @@ pub const FETCH_BYTES_MAX: usize = 55 << 20;
 /// The longest wait that a Fetch may ask for; longer ones are cut to it. Clients ask for 500 ms.
 pub const FETCH_WAIT_MS_MAX: u64 = 60_000;
 
-/// Calls that one shard may have under way at another. A mailbox holds these, as many answers, and the
-/// [`CONTROL_MAILS_MAX`]: 2 x 1024 + 256 entries of about 128 bytes is 288 KiB for each ordered pair of shards.
-pub const CALLS_MAX: usize = 1024;
+/// Calls that one shard may have under way at another: an even part of [`CALLS_OUT_MAX`], at least 64.
+#[must_use]
+pub const fn calls_max(shards: usize) -> usize {
+    let even = CALLS_OUT_MAX / if shards == 0 { 1 } else { shards };
+    if even < 64 { 64 } else { even }
+}
 
-/// Messages between two shards that are neither calls nor answers to calls: sockets, images, ends of waits.
-pub const CONTROL_MAILS_MAX: usize = 256;
+/// Calls that one shard may have under way at all others, about.
+const CALLS_OUT_MAX: usize = 2048;
 
-/// Entries of a mailbox between two shards.
-pub const MAILBOX_MAX: usize = 2 * CALLS_MAX + CONTROL_MAILS_MAX;
+/// Entries of a mailbox between two shards: the calls of one and as many answers to the other. With entries of about 128
+/// bytes, all mailboxes of 2 shards hold 1 MiB, of 16 shards 8 MiB, of 64 shards 64 MiB.
+#[must_use]
+pub const fn mailbox_max(shards: usize) -> usize {
+    2 * calls_max(shards)
+}
 
 /// Mails that a shard handles before its other tasks get their turn.
 pub const MAILS_A_TURN: usize = 256;
