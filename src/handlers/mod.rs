@@ -5,10 +5,26 @@
 //! checks and hands record batches to their logs. Phase 2 is a future that waits (for durability, for data, for the
 //! metadata log) and encodes the reply; dropping it forgets the reply and undoes nothing.
 //!
-//! *What it does not do:* it never looks inside a record batch, never names a file or a socket, never logs an error
-//! that it answers.
+//! *What it does not do:* it never looks inside a record batch, never names a socket, never logs an error that it
+//! answers.
 
+mod api_versions;
+mod describe_cluster;
+mod describe_configs;
+mod error;
+mod metadata;
 pub mod reply;
+
+use std::future::Future;
+use std::rc::Rc;
+use std::task::Context;
+
+use crate::io::Env;
+use crate::protocol::cold::{self, KafkaString};
+use crate::protocol::{ApiKey, DecodeError, Frame, RequestHeader};
+use crate::record::Records;
+use crate::shard::Shard;
+use reply::{CloseReason, Outcome, Started};
 
 /// What the operator sets of Kafka's semantics. Names are Kafka's keys.
 #[derive(Clone, Debug)]
@@ -35,4 +51,74 @@ impl Default for Config {
             fetch_max_bytes: crate::limits::FETCH_BYTES_MAX,
         }
     }
+}
+
+/// The handlers of one shard.
+pub struct Handlers<E: Env> {
+    shard: Rc<Shard<E>>,
+    config: Config,
+    /// `cluster.id`, from meta.properties.
+    cluster_id: String,
+}
+
+impl<E: Env> Handlers<E> {
+    /// Handlers over a shard that is open.
+    #[must_use]
+    pub fn new(shard: Rc<Shard<E>>, config: Config, cluster_id: String) -> Rc<Self> {
+        Rc::new(Self { shard, config, cluster_id })
+    }
+
+    /// Whether a request may be started now: it may call every other shard once. If not, the task is woken when that
+    /// changes.
+    pub fn room(&self, cx: &mut Context<'_>) -> bool {
+        self.shard.router().room(cx)
+    }
+
+    /// Runs the first phase of a request. `bytes` is a frame without its length.
+    pub fn start(self: &Rc<Self>, bytes: &Records) -> Started<E> {
+        let frame = match Frame::parse(bytes) {
+            Ok(frame) => frame,
+            Err(error) => return Started::Done(Outcome::Close(refusal(&error))),
+        };
+        match frame.header.api_key {
+            ApiKey::ApiVersions => api_versions::handle(&frame),
+            ApiKey::Metadata => metadata::handle(self, frame),
+            ApiKey::DescribeCluster => describe_cluster::handle(self, &frame),
+            ApiKey::DescribeConfigs => describe_configs::handle(self, &frame),
+            _ => Started::Done(Outcome::Close(CloseReason::Malformed("not built yet".to_owned()))),
+        }
+    }
+}
+
+/// Reads a cold request, or says why its connection ends.
+fn decode<R: cold::Request>(frame: &Frame) -> Result<R, CloseReason> {
+    cold::decode(frame).map_err(|error| refusal(&error))
+}
+
+/// The whole reply to a cold request.
+fn respond<E: Env, R: cold::Response>(header: &RequestHeader, response: &R) -> Outcome<E> {
+    match cold::encode(header, response) {
+        Ok(frame) => Outcome::Reply(frame.into()),
+        // A name or message that the version cannot carry: nothing of sense can be said on this connection.
+        Err(error) => Outcome::Close(CloseReason::Malformed(error.to_string())),
+    }
+}
+
+fn refusal(error: &DecodeError) -> CloseReason {
+    match *error {
+        DecodeError::UnknownApiKey { api_key: key, api_version: version } => CloseReason::Unsupported { key, version },
+        DecodeError::UnsupportedVersion { api_key, api_version: version } => {
+            CloseReason::Unsupported { key: api_key.code(), version }
+        }
+        ref malformed => CloseReason::Malformed(malformed.to_string()),
+    }
+}
+
+fn later<E: Env>(future: impl Future<Output = Outcome<E>> + 'static) -> Started<E> {
+    Started::Later(Box::pin(future))
+}
+
+/// Text as the cold codec has it.
+fn text(of: &str) -> KafkaString {
+    KafkaString::from(of.to_owned())
 }

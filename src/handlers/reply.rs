@@ -6,6 +6,8 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
+use bytes::Bytes;
+
 use crate::io::{Env, Slice};
 
 /// A whole reply frame, its length first.
@@ -17,7 +19,7 @@ pub struct Reply<E: Env> {
 /// A piece of a reply.
 pub enum ReplyPart<E: Env> {
     /// Encoded bytes, which belong to the reply.
-    Encoded(Vec<u8>),
+    Encoded(Bytes),
     /// Record bytes in memory.
     Records(Slice),
     /// Record bytes of a file opened without O_DIRECT, none of which is ever written again.
@@ -49,8 +51,8 @@ impl<E: Env> ReplyPart<E> {
     }
 }
 
-impl<E: Env> From<Vec<u8>> for Reply<E> {
-    fn from(frame: Vec<u8>) -> Self {
+impl<E: Env> From<Bytes> for Reply<E> {
+    fn from(frame: Bytes) -> Self {
         Self { parts: vec![ReplyPart::Encoded(frame)] }
     }
 }

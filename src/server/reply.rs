@@ -22,8 +22,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
-
 use crate::handlers::reply::{Reply, ReplyPart};
 use crate::io::runtime::{Pending, Sleep};
 use crate::io::{AppendBuf, Back, Env, Job, Op, Pool, Runtime, Slice};
@@ -142,16 +140,11 @@ impl<E: Env> Sender<E> {
         if self.queue.iter().any(|part| !matches!(part, ReplyPart::Encoded(_))) {
             return false;
         }
-        let mut gathered: Vec<u8> = Vec::new();
-        for part in self.queue.drain(..) {
-            match part {
-                // Many little replies are cheaper as one piece than as a vector of pieces.
-                ReplyPart::Encoded(bytes) if gathered.is_empty() => gathered = bytes,
-                ReplyPart::Encoded(bytes) => gathered.extend(bytes),
-                ReplyPart::Records(_) | ReplyPart::File { .. } => unreachable!("looked at above"),
-            }
-        }
-        let parts = vec![Slice::from(Bytes::from(gathered))];
+        let encoded = |part| match part {
+            ReplyPart::Encoded(bytes) => bytes,
+            ReplyPart::Records(_) | ReplyPart::File { .. } => unreachable!("looked at above"),
+        };
+        let parts = self.queue.drain(..).map(|part| Slice::from(encoded(part))).collect();
         let socket = self.socket.clone();
         self.step = Step::Ring(self.rt.submit(Op::Send { socket, parts }), self.queued_bytes);
         true
@@ -252,7 +245,7 @@ impl<E: Env> Sender<E> {
                 continue;
             }
             match part {
-                ReplyPart::Encoded(bytes) => drop(bytes.drain(..sent)),
+                ReplyPart::Encoded(bytes) => drop(bytes.split_to(sent)),
                 ReplyPart::Records(slice) => *slice = slice.slice(sent..len),
                 ReplyPart::File { position, len, .. } => {
                     *position += u64::try_from(sent).expect("a length fits in 64 bits");

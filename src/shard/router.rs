@@ -68,9 +68,9 @@ impl<E: Env> Router<E> {
     /// All shards but this one.
     pub fn others(&self) -> impl Iterator<Item = ShardId> + use<E> {
         let (me, shards) = (self.rt.shard(), self.shards());
-        (0..shards).map(|shard| ShardId(u16::try_from(shard).expect("shards are counted in 16 bits"))).filter(
-            move |shard| *shard != me,
-        )
+        (0..shards)
+            .map(|shard| ShardId(u16::try_from(shard).expect("shards are counted in 16 bits")))
+            .filter(move |shard| *shard != me)
     }
 
     /// Whether every other shard takes one more call. If not, the task is woken when a call has ended.

@@ -1,0 +1,1 @@
+//! The one place where errors of ours become Kafka's codes.
