@@ -215,11 +215,10 @@ impl<E: Env> Connection<E> {
 
     fn note_activity(&mut self) {
         self.activity.working.set(!self.under_way.is_empty() && self.sender.queued_bytes() == 0);
-        if !std::mem::take(&mut self.moved) {
-            return;
+        if std::mem::take(&mut self.moved) {
+            self.activity.moved_ns.set(self.rt.now_ns());
         }
-        self.activity.moved_ns.set(self.rt.now_ns());
-        let (begun_ns, bytes) = self.receiver.frame_under_way().unwrap_or_default();
+        let (begun_ns, bytes) = self.receiver.frame_owed().unwrap_or_default();
         self.activity.frame_begun_ns.set(begun_ns);
         self.activity.frame_bytes.set(bytes);
     }
@@ -228,7 +227,7 @@ impl<E: Env> Connection<E> {
         match self.receiver.poll_receive(cx) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Ok(Received::Bytes)) => self.moved = true,
-            Poll::Ready(Ok(Received::End)) if self.receiver.frame_under_way().is_some() => {
+            Poll::Ready(Ok(Received::End)) if self.receiver.within_frame() => {
                 self.ended = Some(Ended::PeerWithinFrame);
             }
             Poll::Ready(Ok(Received::End)) => self.ended = Some(Ended::Peer),

@@ -8,6 +8,8 @@ pub mod node;
 mod peer_log;
 mod receive;
 mod reply;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 

@@ -138,8 +138,10 @@ pub struct Receiver<E: Env> {
     chunks: Vec<Slice>,
     chunks_bytes: usize,
     promise: Option<Promise>,
-    /// When the first bytes of the frame under way came.
+    /// When the first bytes of the frame under way came, or room was made for its rest; 0 between frames.
     begun_ns: u64,
+    /// Bytes of it that were there at the last look.
+    frame_bytes: usize,
 }
 
 impl<E: Env> Receiver<E> {
@@ -158,13 +160,21 @@ impl<E: Env> Receiver<E> {
             chunks_bytes: 0,
             promise: None,
             begun_ns: 0,
+            frame_bytes: 0,
         }
     }
 
-    /// Since when a frame is under way, and how many bytes it holds so far; none between frames.
+    /// Whether part of a frame is there.
     #[must_use]
-    pub fn frame_under_way(&self) -> Option<(u64, usize)> {
-        (self.begun_ns != 0).then_some((self.begun_ns, self.available()))
+    pub fn within_frame(&self) -> bool {
+        self.begun_ns != 0
+    }
+
+    /// Since when the peer has been owing the rest of a frame, and how many bytes of it came so far; none between frames
+    /// and while it is we who have no room.
+    #[must_use]
+    pub fn frame_owed(&self) -> Option<(u64, usize)> {
+        (self.within_frame() && self.retry.is_none()).then_some((self.begun_ns, self.frame_bytes))
     }
 
     /// Waits for more bytes. At most one receive is under way.
@@ -230,6 +240,7 @@ impl<E: Env> Receiver<E> {
     }
 
     fn note_partial(&mut self) {
+        self.frame_bytes = self.available();
         if self.begun_ns == 0 && self.available() > 0 {
             self.begun_ns = self.rt.now_ns().max(1);
         }
@@ -279,6 +290,7 @@ impl<E: Env> Receiver<E> {
             Some(_) => {
                 if self.promise.is_none() {
                     self.promise = self.budget.promise(whole, rounded(missing));
+                    self.begun_ns = self.rt.now_ns().max(1);
                 }
                 self.promise.as_mut()?.take(missing)?
             }
