@@ -9,11 +9,26 @@ use super::buffer::Tail;
 use super::config::LogConfig;
 use super::error::Error;
 use super::progress::Progress;
+use super::read::ReadPlan;
 use super::segment::Segment;
 use super::writer::Writer;
 use crate::io::Env;
 use crate::io::local::Notify;
+use crate::record::{BatchHeader, Records};
 use crate::types::{Offset, PartitionId, TopicPartition};
+
+/// A batch to append: one whole batch, checked by `record::check` except for its checksum.
+#[derive(Clone, Copy, Debug)]
+pub struct Append<'a> {
+    /// Its bytes.
+    pub records: &'a Records,
+    /// Its header, as parsed from them.
+    pub header: &'a BatchHeader,
+    /// The epoch that the log's leader, this node, has now.
+    pub leader_epoch: i32,
+    /// What becomes of its timestamps.
+    pub stamp: Stamp,
+}
 
 /// What becomes of a batch's timestamps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,8 +113,24 @@ impl<E: Env> Log<E> {
         unimplemented!("the log")
     }
 
-    // append(&self, batch: Append<'_>) -> Result<Appended, Error>, where
-    // Append { records: &Records, header: &BatchHeader, leader_epoch: i32, stamp: Stamp }: stands here once record/ does.
+    /// Takes a batch, in memory only; `NotReady` where [`Self::make_ready`] must be awaited first.
+    pub fn append(self: &Rc<Self>, batch: Append<'_>) -> Result<Appended, Error> {
+        let _ = batch;
+        unimplemented!("the log")
+    }
+
+    /// Where the whole batches are that hold offsets from `from` and end before `upto`, at most `max_bytes` of them, but
+    /// the first one always with `at_least_one`.
+    pub fn plan_read(
+        self: &Rc<Self>,
+        from: Offset,
+        upto: Offset,
+        max_bytes: usize,
+        at_least_one: bool,
+    ) -> Result<ReadPlan<E>, Error> {
+        let _ = (from, upto, max_bytes, at_least_one);
+        unimplemented!("the log")
+    }
 
     /// The log's identity.
     #[must_use]
