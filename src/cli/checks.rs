@@ -98,7 +98,8 @@ pub(super) fn of_flush(dir: &Path) -> Result<(Device, Proof, Vec<Check>), Check>
         }
     }
     for warning in &proof.warnings {
-        checks.push(Check::warning("flush", warning.clone(), "Use a mount that keeps what it has flushed"));
+        let found = format!("{warning}: this mount cannot promise that acks=all survives a loss of power");
+        checks.push(Check::warning("flush", found, "Use a mount that keeps what it has flushed"));
     }
     Ok((device, proof, checks))
 }
