@@ -8,11 +8,13 @@
 //! is not well.
 
 mod checks;
+mod client;
 mod doctor;
 mod logging;
 mod node_args;
 mod output;
 mod serve;
+mod topics;
 
 use std::process::ExitCode;
 
@@ -55,6 +57,8 @@ enum Command {
     /// Start a node (the default).
     #[command(after_long_help = node_args::settings_help())]
     Serve(NodeArgs),
+    /// Create, list, describe or delete topics of a running node.
+    Topics(topics::TopicsArgs),
     /// Look at the machine and the settings, and say what would stop a node here or slow it down.
     #[command(after_help = "Changes nothing. Ends with 3 if a node could not be started.")]
     Doctor {
@@ -88,6 +92,7 @@ pub fn main() -> ExitCode {
     let mut output = Output::stdout();
     let ended = match args.command.unwrap_or(Command::Serve(args.node)) {
         Command::Serve(node) => serve::run(&node),
+        Command::Topics(args) => topics::run(&args, &mut output),
         Command::Doctor { node, json } => doctor::run(&node, json, &mut output),
     };
     match ended.and_then(|()| output.finish()) {

@@ -1,7 +1,7 @@
 //! Every API but Produce and Fetch, through the generated codec: owned values, decoded and encoded whole.
 //!
-//! Called by `handlers/`. The generated types are re-exported here, and only here; `decode` and `encode` keep a
-//! request and its response to the API and version of the frame.
+//! Called by `handlers/`, and the other way round by the command line's client. The generated types are re-exported
+//! here, and only here; `decode` and `encode` keep a request and its response to the API and version of the frame.
 
 use bytes::{Bytes, BytesMut};
 pub use kacrab_protocol::generated::{
@@ -26,12 +26,16 @@ pub trait Request: Sized {
     type Response: Response;
     #[doc(hidden)]
     fn read(bytes: &mut Bytes, version: i16) -> kacrab_protocol::Result<Self>;
+    #[doc(hidden)]
+    fn write(&self, into: &mut BytesMut, version: i16) -> kacrab_protocol::Result<()>;
 }
 
 /// A response of the generated codec.
-pub trait Response {
+pub trait Response: Sized {
     #[doc(hidden)]
     const API_KEY: ApiKey;
+    #[doc(hidden)]
+    fn read(bytes: &mut Bytes, version: i16) -> kacrab_protocol::Result<Self>;
     #[doc(hidden)]
     fn write(&self, into: &mut BytesMut, version: i16) -> kacrab_protocol::Result<()>;
 }
@@ -66,6 +70,50 @@ pub fn encode<R: Response>(header: &RequestHeader, response: &R) -> Result<Bytes
     Ok(bytes.freeze())
 }
 
+/// The request frame, length field included, that a client sends: at the highest version that is served here.
+pub fn encode_request<R: Request>(correlation_id: i32, client_id: &str, request: &R) -> Result<Bytes, EncodeError> {
+    let (api_key, api_version) = (R::API_KEY, R::API_KEY.max_version());
+    let failed = |reason: String| EncodeError { api_key, api_version, reason };
+    let client_id_len = i16::try_from(client_id.len()).map_err(|error| failed(error.to_string()))?;
+    let mut bytes = BytesMut::with_capacity(512);
+    bytes.extend_from_slice(&[0; 4]);
+    bytes.extend_from_slice(&api_key.code().to_be_bytes());
+    bytes.extend_from_slice(&api_version.to_be_bytes());
+    bytes.extend_from_slice(&correlation_id.to_be_bytes());
+    bytes.extend_from_slice(&client_id_len.to_be_bytes());
+    bytes.extend_from_slice(client_id.as_bytes());
+    if api_key.is_flexible(api_version) {
+        bytes.extend_from_slice(&[0]);
+    }
+    request.write(&mut bytes, api_version).map_err(|error| failed(error.to_string()))?;
+    let length = i32::try_from(bytes.len() - 4).map_err(|error| failed(error.to_string()))?;
+    if let Some(field) = bytes.first_chunk_mut() {
+        *field = length.to_be_bytes();
+    }
+    Ok(bytes.freeze())
+}
+
+/// The answer to a request of [`encode_request`], from a frame without its length field: correlation id and body.
+pub fn decode_response<R: Request>(mut frame: Bytes) -> Result<(i32, R::Response), DecodeError> {
+    let (api_key, api_version) = (R::API_KEY, R::API_KEY.max_version());
+    let remaining = frame.len();
+    let Some(correlation_id) = frame.first_chunk().map(|bytes| i32::from_be_bytes(*bytes)) else {
+        return Err(DecodeError::Truncated { needed: 4, remaining });
+    };
+    // The header's tags, of which none is sent to a client like this one: their count alone, 0.
+    let header_bytes = if api_key.has_flexible_response_header(api_version) { 5 } else { 4 };
+    if remaining < header_bytes {
+        return Err(DecodeError::Truncated { needed: header_bytes, remaining });
+    }
+    let mut body = frame.split_off(header_bytes);
+    let response = R::Response::read(&mut body, api_version).map_err(|error| DecodeError::Malformed {
+        api_key,
+        api_version,
+        reason: error.to_string(),
+    })?;
+    Ok((correlation_id, response))
+}
+
 /// A topic id as the codec has it.
 #[must_use]
 pub fn uuid(id: TopicId) -> KafkaUuid {
@@ -90,10 +138,18 @@ macro_rules! cold_apis {
             fn read(bytes: &mut Bytes, version: i16) -> kacrab_protocol::Result<Self> {
                 Self::read(bytes, version)
             }
+
+            fn write(&self, into: &mut BytesMut, version: i16) -> kacrab_protocol::Result<()> {
+                Self::write(self, into, version)
+            }
         }
 
         impl Response for $response {
             const API_KEY: ApiKey = ApiKey::$api_key;
+
+            fn read(bytes: &mut Bytes, version: i16) -> kacrab_protocol::Result<Self> {
+                Self::read(bytes, version)
+            }
 
             fn write(&self, into: &mut BytesMut, version: i16) -> kacrab_protocol::Result<()> {
                 Self::write(self, into, version)
