@@ -2,7 +2,7 @@
 //!
 //! Never called on a shard.
 
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -64,6 +64,17 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     std::fs::read(path)
 }
 
+/// Reads a whole file of at most `max` bytes.
+pub(super) fn read_at_most(path: &Path, max: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
+    std::fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    if bytes.len() > max {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("{} is over {max} bytes", path.display())));
+    }
+    Ok(bytes)
+}
+
 /// The entries of a directory, sorted by name.
 ///
 /// # Errors
@@ -72,10 +83,22 @@ pub fn list(dir: &Path) -> io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
-        let metadata = entry.metadata()?;
+        let metadata = match entry.metadata() {
+            // Removed since its name was read.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            metadata => metadata?,
+        };
         let name = entry.file_name().to_string_lossy().into_owned();
         entries.push(Entry { name, is_dir: metadata.is_dir(), len: metadata.len() });
     }
     entries.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(entries)
+}
+
+/// A directory on a real disk for a test: under the build directory, because tmpfs knows no O_DIRECT.
+#[cfg(test)]
+pub(in crate::io) fn scratch_dir() -> tempfile::TempDir {
+    let exe = std::env::current_exe().expect("a test has a path");
+    let build = exe.parent().expect("a test lies in a directory");
+    tempfile::tempdir_in(build).expect("the build directory can be written")
 }

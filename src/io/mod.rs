@@ -22,15 +22,24 @@
 pub mod buf;
 pub mod copy;
 pub mod device;
+mod executor;
 pub mod files;
+mod housekeeping;
+mod jobs;
 pub mod kernel;
+mod listeners;
 pub mod local;
 pub mod lock;
 pub mod machine;
 pub mod mailbox;
+mod operations;
 pub mod probe;
 pub mod pump;
+mod receive;
+mod residency;
+mod ring;
 pub mod runtime;
+mod seat;
 pub mod sim;
 pub mod socket;
 pub mod stats;
@@ -124,7 +133,8 @@ pub enum Op<E: Env> {
     },
     /// Waits for bytes. With `buf`, appends to it; without, takes a buffer of the receive pool only once bytes are
     /// there, so that an idle connection owns none. Comes back in [`Back::Buf`]; result 0 is the end of the stream.
-    /// `OutOfMemory`: the receive pool is empty for now.
+    /// Without `buf`, an end or an error comes back with [`Back::Nothing`]. `OutOfMemory`: the receive pool is empty for
+    /// now; no byte is lost.
     Recv {
         /// The socket.
         socket: E::Socket,
@@ -169,7 +179,7 @@ pub enum Prepare {
 
 /// Work that may block: done by the housekeeping thread (glommio), reported like any other operation.
 pub enum Job<E: Env> {
-    /// Opens a file: [`Output::File`].
+    /// Opens a file: [`Output::File`]. Where it makes the file, the name is durable in its directory.
     Open(PathBuf, OpenHow),
     /// Creates a directory and its parents, each durable in its parent.
     CreateDir(PathBuf),
@@ -327,3 +337,6 @@ pub enum Back<E: Env> {
     /// A job's answer.
     Output(Output<E>),
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,8 +17,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use async_executor::{LocalExecutor, Task};
+pub use async_task::Task;
 
+use super::executor::Executor;
 use super::local::Notify;
 use super::{AppendBuf, Back, Completion, Env, Job, Op, Output, Slice, Token};
 use crate::types::ShardId;
@@ -30,7 +31,9 @@ pub struct Runtime<E: Env> {
     slots: RefCell<Slots<E>>,
     timers: RefCell<BinaryHeap<Reverse<Timer>>>,
     timers_made: Cell<u64>,
-    executor: RefCell<Rc<LocalExecutor<'static>>>,
+    /// Timers in the heap whose future is gone.
+    timers_dead: Cell<usize>,
+    executor: Executor,
     completions: RefCell<Vec<Completion<E>>>,
     mail: Notify,
 }
@@ -45,7 +48,8 @@ impl<E: Env> Runtime<E> {
             slots: RefCell::new(Slots { slots: Vec::new(), free: Vec::new(), in_use: 0 }),
             timers: RefCell::default(),
             timers_made: Cell::new(0),
-            executor: RefCell::default(),
+            timers_dead: Cell::new(0),
+            executor: Executor::new(),
             completions: RefCell::default(),
             mail: Notify::default(),
         })
@@ -65,8 +69,7 @@ impl<E: Env> Runtime<E> {
 
     /// Starts a task on this shard. Dropping the returned handle cancels it; `detach` lets it run.
     pub fn spawn<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> Task<T> {
-        let executor = Rc::clone(&self.executor.borrow());
-        executor.spawn(future)
+        self.executor.spawn(future)
     }
 
     /// Starts an operation. It is under way when this returns, whether or not the future is ever polled.
@@ -160,15 +163,14 @@ impl<E: Env> Runtime<E> {
     pub fn turn(&self, budget: usize) -> bool {
         self.deliver();
         self.fire_timers();
-        let executor = Rc::clone(&self.executor.borrow());
-        (0..budget).all(|_| executor.try_tick())
+        self.executor.run(budget)
     }
 
-    /// Drops every task where it stands, as the end of the process would: for the simulator's kill, and for the end of a
-    /// shard whose tasks hold this runtime. Must not be called from within a task.
+    /// Drops every task where it stands, and lets none begin any more: for the simulator's kill, and for the end of a shard
+    /// whose tasks hold this runtime. Their operations become orphans, which [`Self::under_way`] still counts. Must not be
+    /// called from within a task.
     pub fn abandon(&self) {
-        let tasks = self.executor.replace(Rc::default());
-        drop(tasks);
+        self.executor.close();
     }
 
     fn deliver(&self) {
@@ -198,11 +200,24 @@ impl<E: Env> Runtime<E> {
             if timers.peek().is_none_or(|Reverse(timer)| timer.at_ns > now_ns) {
                 return;
             }
-            let due = timers.pop();
+            let Some(Reverse(due)) = timers.pop() else { return };
             drop(timers);
-            if let Some(waker) = due.and_then(|Reverse(timer)| timer.waker.take()) {
-                waker.wake();
+            match due.state.replace(Alarm::Rung) {
+                Alarm::Set(waker) => waker.wake(),
+                Alarm::Dropped => self.timers_dead.set(self.timers_dead.get() - 1),
+                Alarm::Rung => unreachable!("a timer is in the heap once"),
             }
+        }
+    }
+
+    /// A timer's future is gone before its time. Most are (a wait that ended well), so once they are the larger part of
+    /// the heap they are swept out.
+    fn timer_dropped(&self) {
+        self.timers_dead.set(self.timers_dead.get() + 1);
+        let mut timers = self.timers.borrow_mut();
+        if self.timers_dead.get() > SWEEP_MIN && self.timers_dead.get() * 2 > timers.len() {
+            timers.retain(|Reverse(timer)| !matches!(*timer.state.borrow(), Alarm::Dropped));
+            self.timers_dead.set(0);
         }
     }
 }
@@ -337,7 +352,7 @@ impl<E: Env> Slots<E> {
 pub struct Sleep<E: Env> {
     runtime: Rc<Runtime<E>>,
     at_ns: u64,
-    armed: Option<Rc<Cell<Option<Waker>>>>,
+    armed: Option<Rc<RefCell<Alarm>>>,
 }
 
 impl<E: Env> Future for Sleep<E> {
@@ -347,25 +362,31 @@ impl<E: Env> Future for Sleep<E> {
         if self.runtime.now_ns() >= self.at_ns {
             return Poll::Ready(());
         }
-        let runtime = Rc::clone(&self.runtime);
-        let at_ns = self.at_ns;
-        let armed = self.armed.get_or_insert_with(|| {
-            let waker = Rc::new(Cell::new(None));
-            let made = runtime.timers_made.get();
-            runtime.timers_made.set(made + 1);
-            runtime.timers.borrow_mut().push(Reverse(Timer { at_ns, made, waker: Rc::clone(&waker) }));
-            waker
-        });
-        armed.set(Some(cx.waker().clone()));
+        if let Some(state) = &self.armed {
+            match &mut *state.borrow_mut() {
+                Alarm::Set(waker) => waker.clone_from(cx.waker()),
+                // The clock had passed `at_ns` when it rang.
+                Alarm::Rung | Alarm::Dropped => return Poll::Ready(()),
+            }
+            return Poll::Pending;
+        }
+        let state = Rc::new(RefCell::new(Alarm::Set(cx.waker().clone())));
+        let made = self.runtime.timers_made.get();
+        self.runtime.timers_made.set(made + 1);
+        self.runtime.timers.borrow_mut().push(Reverse(Timer { at_ns: self.at_ns, made, state: Rc::clone(&state) }));
+        self.armed = Some(state);
         Poll::Pending
     }
 }
 
 impl<E: Env> Drop for Sleep<E> {
     fn drop(&mut self) {
-        // The entry stays in the heap until its time, without a waker: cheaper than a search, bounded by the waits begun.
-        if let Some(waker) = &self.armed {
-            waker.set(None);
+        if let Some(state) = &self.armed
+            && matches!(*state.borrow(), Alarm::Set(_))
+        {
+            let waker = state.replace(Alarm::Dropped);
+            self.runtime.timer_dropped();
+            drop(waker);
         }
     }
 }
@@ -373,8 +394,17 @@ impl<E: Env> Drop for Sleep<E> {
 struct Timer {
     at_ns: u64,
     made: u64,
-    waker: Rc<Cell<Option<Waker>>>,
+    state: Rc<RefCell<Alarm>>,
 }
+
+enum Alarm {
+    Set(Waker),
+    Rung,
+    Dropped,
+}
+
+/// Dead timers that are not worth a sweep.
+const SWEEP_MIN: usize = 64;
 
 impl PartialEq for Timer {
     fn eq(&self, other: &Self) -> bool {

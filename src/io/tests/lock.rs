@@ -1,0 +1,1 @@
+//! The directory lock outlives a killed process until its last write has ended.
