@@ -264,6 +264,7 @@ fn field<const N: usize>(bytes: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {
 
 /// Puts the bytes of a field in place.
 pub(super) fn set<const N: usize>(bytes: &mut [u8; HEADER_BYTES], at: usize, value: [u8; N]) {
+    // copies: one header field of at most eight bytes.
     bytes.get_mut(at..at + N).expect("a field within the header").copy_from_slice(&value);
 }
 

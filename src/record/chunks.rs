@@ -114,6 +114,7 @@ impl Records {
         self.for_each_part(position..end, |chunk, within| {
             let bytes = chunk.get(within).unwrap_or_default();
             let (now, later) = std::mem::take(&mut free).split_at_mut(bytes.len());
+            // copies: a header, gathered on the stack.
             now.copy_from_slice(bytes);
             free = later;
         });

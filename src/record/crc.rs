@@ -71,6 +71,7 @@ pub(super) fn seal(batch: &mut [u8]) {
     if let Some(crc) = of_batch(batch)
         && let Some(field) = batch.get_mut(CRC_AT..CRC_FROM)
     {
+        // copies: the four bytes of a checksum.
         field.copy_from_slice(&crc.to_be_bytes());
     }
 }
