@@ -183,7 +183,12 @@ impl World {
 
     /// Runs the world for so many milliseconds of its time.
     pub fn run_for_ms(&self, ms: u64) {
-        let until_ns = self.now_ns() + ms * 1_000_000;
+        self.run_for_us(ms * 1_000);
+    }
+
+    /// Runs the world for so many microseconds of its time.
+    pub fn run_for_us(&self, us: u64) {
+        let until_ns = self.now_ns() + us * 1_000;
         while self.turn() || self.advance(until_ns) {}
         self.state.borrow_mut().now_ns = until_ns;
     }
