@@ -21,7 +21,7 @@ pub use keys::{KEYS, Key};
 pub use listeners::{Endpoint, Listener};
 pub use sources::{Origin, Setting, from_environment, from_flag, from_text};
 
-use crate::io::device::{self, Device, Proof};
+use crate::io::device::{Device, Proof};
 use crate::limits::{MEMORY_BYTES_MIN, Memory};
 use crate::{server, storage};
 
@@ -181,10 +181,7 @@ impl Config {
     /// Takes over what `serve` found out about the device under the data directory.
     pub fn use_device(&mut self, device: &Device, proof: &Proof) {
         self.storage.disk.block_bytes = device.block_bytes;
-        self.storage.disk.scope = match proof.scope {
-            device::FlushScope::Device if !self.storage.flush_files => storage::FlushScope::Device,
-            _ => storage::FlushScope::File,
-        };
+        self.storage.disk.scope = proof.scope;
     }
 
     /// Settles what Metadata tells clients, now that the first listener has its port.

@@ -12,6 +12,19 @@ use super::buf::AppendBuf;
 /// Nothing is appended yet: see [`AppendBuf::publish`]. Panics where they do not fit.
 #[must_use]
 pub fn stage_records(into: &mut AppendBuf, ahead: usize, bytes: &[u8], crc: u32) -> u32 {
+    COPIED_BYTES.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+    stage(into, ahead, bytes, crc)
+}
+
+/// As [`stage_records`], of bytes that are stored already and are noted once more in a log's journal: less than a block
+/// of each log and window. They have a counter of their own.
+#[must_use]
+pub fn stage_journal(into: &mut AppendBuf, ahead: usize, bytes: &[u8], crc: u32) -> u32 {
+    JOURNALED_BYTES.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+    stage(into, ahead, bytes, crc)
+}
+
+fn stage(into: &mut AppendBuf, ahead: usize, bytes: &[u8], crc: u32) -> u32 {
     let target = &mut into.spare_mut()[ahead..ahead + bytes.len()];
     let mut crc = crc;
     // Piece by piece, so that the copy finds in the first-level cache what the checksum has just read.
@@ -19,7 +32,6 @@ pub fn stage_records(into: &mut AppendBuf, ahead: usize, bytes: &[u8], crc: u32)
         crc = crc32c::crc32c_append(crc, from);
         to.copy_from_slice(from);
     }
-    COPIED_BYTES.fetch_add(bytes.len() as u64, Ordering::Relaxed);
     crc
 }
 
@@ -29,7 +41,14 @@ pub fn copied_bytes() -> u64 {
     COPIED_BYTES.load(Ordering::Relaxed)
 }
 
+/// Bytes of block tails that this process has copied into journals so far.
+#[must_use]
+pub fn journaled_bytes() -> u64 {
+    JOURNALED_BYTES.load(Ordering::Relaxed)
+}
+
 static COPIED_BYTES: AtomicU64 = AtomicU64::new(0);
+static JOURNALED_BYTES: AtomicU64 = AtomicU64::new(0);
 
 /// Half of a usual first-level data cache, for source and target together.
 const PIECE_BYTES: usize = 8 << 10;

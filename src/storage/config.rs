@@ -1,8 +1,6 @@
 //! What an operator and a topic may set of the log, under Kafka's keys, with Kafka's defaults where Kafka has one.
 
-use std::sync::Arc;
-
-use super::flush::{DeviceFlush, FlushScope};
+use crate::io::device::{DeviceFlush, FlushScope};
 
 /// What holds for all logs of a directory.
 #[derive(Clone, Debug)]
@@ -42,7 +40,7 @@ pub struct Disk {
     /// What a flush of one file makes durable.
     pub scope: FlushScope,
     /// The flush counters that all shards on the device share.
-    pub flush: Arc<DeviceFlush>,
+    pub flush: DeviceFlush,
 }
 
 /// What a topic may set.
@@ -77,7 +75,7 @@ impl Default for LogConfig {
 
 impl Default for Disk {
     fn default() -> Self {
-        Self { block_bytes: 4096, scope: FlushScope::File, flush: Arc::default() }
+        Self { block_bytes: 4096, scope: FlushScope::File, flush: DeviceFlush::default() }
     }
 }
 

@@ -1,45 +1,88 @@
-//! Which flushes make a window durable, and sharing them between shards.
+//! Which flushes make a window durable, and sharing them between windows and shards.
+//!
+//! Where one flush of the device covers every overwrite (proven by `io::device` for the mount, and by FIEMAP for each
+//! piece of a segment), a window needs one flush of any file, and any flush that *began* after the window's writes had
+//! completed will do: an earlier window's, a later one's, or another shard's. Elsewhere each file is flushed.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
 
-/// What one flush of one file makes durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FlushScope {
-    /// Every completed overwrite on the device: proven for this mount (see `io::device`).
-    Device,
-    /// That file alone.
-    File,
+use crate::io::device::{DeviceFlush, FlushMark, FlushScope};
+use crate::io::local::Notify;
+use crate::io::{Env, Op, Runtime};
+
+/// The flushes of one shard.
+pub(super) struct Flusher {
+    scope: FlushScope,
+    device: DeviceFlush,
+    /// For each flush of this shard under way, a moment right before it began.
+    under_way: RefCell<Vec<FlushMark>>,
+    ended: Notify,
 }
 
-/// The flushes of one device, numbered in the order of their beginning: the only state that shards share.
-#[derive(Debug, Default)]
-pub struct DeviceFlush {
-    begun: AtomicU64,
-    /// The highest number among the flushes that ended well.
-    ended: AtomicU64,
+/// What a window wrote to.
+pub(super) struct Touched<E: Env> {
+    /// The journal.
+    pub(super) journal: E::File,
+    /// Segment files that need a flush of their own whatever the scope.
+    pub(super) alone: Vec<E::File>,
+    /// The other segment files.
+    pub(super) others: Vec<E::File>,
 }
 
-impl DeviceFlush {
-    /// Taken after one's writes have completed: any flush that begins from now on covers them.
-    #[must_use]
-    pub fn ticket(&self) -> u64 {
-        self.begun.load(Ordering::SeqCst)
+impl Flusher {
+    pub(super) fn new(scope: FlushScope, device: DeviceFlush) -> Self {
+        Self { scope, device, under_way: RefCell::default(), ended: Notify::default() }
     }
 
-    /// Numbers a flush that is about to begin.
-    #[must_use]
-    pub fn begin(&self) -> u64 {
-        self.begun.fetch_add(1, Ordering::SeqCst) + 1
+    /// Whether one flush of the device is enough.
+    pub(super) fn is_shared(&self) -> bool {
+        self.scope == FlushScope::Device
     }
 
-    /// Reports that the flush with this number ended well.
-    pub fn end(&self, number: u64) {
-        self.ended.fetch_max(number, Ordering::SeqCst);
+    /// Makes durable what was written to the files of `touched`: every one of those writes has completed.
+    pub(super) async fn flush<E: Env>(&self, rt: &Rc<Runtime<E>>, touched: Touched<E>) -> io::Result<()> {
+        let mark = self.device.mark();
+        let mut files = touched.alone;
+        if !self.is_shared() {
+            files.extend(touched.others);
+        }
+        let own: Vec<_> = files.into_iter().map(|file| rt.submit(Op::Flush { file })).collect();
+        let common = self.flush_from(rt, &touched.journal, mark).await;
+        // Every one of them is waited for, also after a failure: none may end unseen.
+        let mut result = common;
+        for flush in own {
+            result = result.and(flush.await.result.map(drop));
+        }
+        result
     }
 
-    /// Whether some flush that began after `ticket` was taken has ended well.
-    #[must_use]
-    pub fn covers(&self, ticket: u64) -> bool {
-        self.ended.load(Ordering::SeqCst) > ticket
+    /// Ends when a flush that began after `mark` has ended well.
+    async fn flush_from<E: Env>(&self, rt: &Rc<Runtime<E>>, file: &E::File, mark: FlushMark) -> io::Result<()> {
+        while self.is_shared() && !self.device.covers(mark) {
+            let ended = self.ended.wait();
+            if !self.under_way.borrow().iter().any(|began| *began >= mark) {
+                break;
+            }
+            ended.await;
+        }
+        if self.is_shared() && self.device.covers(mark) {
+            return Ok(());
+        }
+        let began = self.device.mark();
+        self.under_way.borrow_mut().push(began);
+        let ticket = self.device.begin();
+        let result = rt.flush(file).await;
+        let mut under_way = self.under_way.borrow_mut();
+        if let Some(at) = under_way.iter().position(|other| *other == began) {
+            under_way.swap_remove(at);
+        }
+        drop(under_way);
+        if result.is_ok() && self.is_shared() {
+            self.device.finish(ticket);
+        }
+        self.ended.notify_all();
+        result
     }
 }

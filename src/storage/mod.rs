@@ -5,8 +5,8 @@
 //!
 //! ```text
 //!  <log.dir>/.lock                                   held by the data rings (io::lock)
-//!  <log.dir>/.ringmain/journal-<shard>-<generation>  commit journal: circular, pre-written          journal/
-//!  <log.dir>/.ringmain/checkpoint-<shard>            recovery points, producer state               checkpoint
+//!  <log.dir>/.ringmain/journal-<shard>               commit journal: circular, pre-written          journal/
+//!  <log.dir>/.ringmain/checkpoint                    recovery points, producer state               checkpoint
 //!  <log.dir>/.ringmain/recycle/                      retired and prepared segments                 recycle
 //!  <log.dir>/<topic>-<partition>/<base offset>.log   batches back to back                          segment
 //!                               /<base offset>.index|.timeindex   caches of the log                offset_index, time_index
@@ -35,25 +35,32 @@
 //! **What it deliberately does not do**: retry a failed write (the log is poisoned) or a failed flush (the directory is
 //! offline on every shard), decompress, know a producer, delete what `retention` was not told to delete.
 
+mod activate;
 mod buffer;
 pub mod checkpoint;
+mod committer;
 mod config;
 mod error;
 mod flush;
 pub mod journal;
 pub mod kafka_files;
 mod log;
+mod memory;
 pub mod offset_index;
+mod prepare;
 mod progress;
 mod read;
+mod recycle;
 mod segment;
 pub mod segment_index;
+mod settle;
+mod space;
 pub mod time_index;
+mod window;
 mod writer;
 
 pub use config::{Config, Disk, LogConfig};
 pub use error::Error;
-pub use flush::{DeviceFlush, FlushScope};
 pub use log::{Append, Appended, Log, Recovered, Stamp};
 pub use read::{Part, ReadPlan};
 pub use segment::SegmentRef;

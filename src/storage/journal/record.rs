@@ -10,7 +10,7 @@
 //!  32  flushed sequence        u64     every window up to it was durable when this record was made
 //!  40  position                u64     logical: grows for ever; modulo the journal's length it is where the record lies
 //!  48  entries                 u32
-//!  52  crc                     u32     CRC-32C of the record with these four bytes left out
+//!  52  crc                     u32     CRC-32C of the entries, then of the 52 bytes above
 //!  56  entry ...
 //!
 //!  entry:
@@ -28,14 +28,16 @@
 //! a recycled file can never pass for the log's own. An entry whose kind is [`Kind::Frozen`] ends a log that a failed write
 //! poisoned: entries of lower sequence say nothing any more.
 
-use crate::types::{Offset, PartitionId};
+use crate::io::copy::stage_journal;
+use crate::io::{AppendBuf, Slice};
+use crate::types::{Offset, PartitionId, ShardId, TopicId};
 
 /// What an entry says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The active segment and its end.
     End,
-    /// A segment that was rolled: its exact end. `tail_bytes` is 0. A `End` entry of the next segment stands behind it.
+    /// A segment that was rolled: its exact end. No tail, chain 0. The log's `End` entry stands behind it.
     Sealed,
     /// The end of a poisoned log: nothing beyond counts, whatever earlier records say.
     Frozen,
@@ -126,13 +128,150 @@ pub const HEADER_BYTES: usize = 56;
 /// Bytes of an entry before its tail.
 pub const ENTRY_BYTES: usize = 56;
 
-/// Reads the record that begins at the first byte of `bytes`, checked; the entries are read by [`Entries`].
-pub fn decode(bytes: &[u8]) -> Result<(Header, Entries<'_>), DecodeError> {
-    let _ = bytes;
-    Err(DecodeError::NoMagic)
+/// Version of the format written here, and the only one read.
+const VERSION: u16 = 1;
+const MAGIC: [u8; 8] = *b"rgmnjrnl";
+/// Where the checksum lies; the header bytes before it are covered after the entries.
+const CRC_AT: usize = 52;
+
+const _: () = assert!(CRC_AT + 4 == HEADER_BYTES, "the checksum ends the header");
+
+impl Kind {
+    const fn code(self) -> u32 {
+        match self {
+            Self::End => 0,
+            Self::Sealed => 1,
+            Self::Frozen => 2,
+        }
+    }
+
+    const fn from_code(code: u32) -> Option<Self> {
+        match code {
+            0 => Some(Self::End),
+            1 => Some(Self::Sealed),
+            2 => Some(Self::Frozen),
+            _ => None,
+        }
+    }
 }
 
-/// The entries of a record whose checksum was good.
+/// Writes one record into a buffer, entry by entry; its header comes last, when the counts are known.
+pub struct Encoder {
+    buf: AppendBuf,
+    at: usize,
+    entries: usize,
+    crc: u32,
+}
+
+impl Encoder {
+    /// A record without entries, in an empty buffer.
+    #[must_use]
+    pub fn new(buf: AppendBuf) -> Self {
+        assert!(buf.is_empty(), "a record begins its buffer");
+        Self { buf, at: HEADER_BYTES, entries: 0, crc: 0 }
+    }
+
+    /// Gives the buffer back, nothing written.
+    #[must_use]
+    pub fn abandon(self) -> AppendBuf {
+        self.buf
+    }
+
+    /// Entries so far.
+    #[must_use]
+    pub fn entries(&self) -> usize {
+        self.entries
+    }
+
+    /// Bytes so far, without padding.
+    #[must_use]
+    pub fn record_bytes(&self) -> usize {
+        self.at
+    }
+
+    /// Adds an entry whose tail is `parts`; `entry.tail` is not looked at. Panics where it does not fit the buffer: the
+    /// window keeps to its limit.
+    pub fn entry(&mut self, entry: &Entry<'_>, parts: &[Slice]) {
+        let tail_bytes: usize = parts.iter().map(|part| part.len()).sum();
+        let mut head = [0; ENTRY_BYTES];
+        // copies: the fields of an entry's head
+        let mut put = |at: usize, bytes: &[u8]| head[at..at + bytes.len()].copy_from_slice(bytes);
+        put(0, &entry.id.topic_id.0);
+        put(16, &entry.id.partition.to_be_bytes());
+        put(20, &entry.kind.code().to_be_bytes());
+        put(24, &entry.segment.0.to_be_bytes());
+        put(32, &entry.tail_position.to_be_bytes());
+        put(40, &entry.end_offset.0.to_be_bytes());
+        put(48, &entry.chain.to_be_bytes());
+        put(52, &u32::try_from(tail_bytes).expect("a tail is smaller than a window").to_be_bytes());
+        self.crc = crc32c::crc32c_append(self.crc, &head);
+        self.buf.stage(self.at, &head);
+        self.at += ENTRY_BYTES;
+        for part in parts {
+            self.crc = stage_journal(&mut self.buf, self.at, part, self.crc);
+            self.at += part.len();
+        }
+        self.entries += 1;
+    }
+
+    /// Writes the header and pads with zeros to a multiple of `block_bytes`. `header.record_bytes` and `header.entries` are
+    /// set here.
+    #[must_use]
+    pub fn finish(mut self, header: Header, shard: ShardId, block_bytes: usize) -> AppendBuf {
+        let mut head = [0; HEADER_BYTES];
+        // copies: the fields of the record's header
+        let mut put = |at: usize, bytes: &[u8]| head[at..at + bytes.len()].copy_from_slice(bytes);
+        put(0, &MAGIC);
+        put(8, &VERSION.to_be_bytes());
+        put(10, &shard.0.to_be_bytes());
+        put(12, &u32::try_from(self.at).expect("a record is smaller than the journal").to_be_bytes());
+        put(16, &header.generation.to_be_bytes());
+        put(24, &header.sequence.to_be_bytes());
+        put(32, &header.flushed_sequence.to_be_bytes());
+        put(40, &header.position.to_be_bytes());
+        put(48, &u32::try_from(self.entries).expect("entries are counted by their bytes").to_be_bytes());
+        let crc = crc32c::crc32c_append(self.crc, &head[..CRC_AT]);
+        // copies: the checksum
+        head[CRC_AT..].copy_from_slice(&crc.to_be_bytes());
+        self.buf.stage(0, &head);
+        self.buf.publish(self.at);
+        self.buf.append_zeros(self.at.next_multiple_of(block_bytes) - self.at);
+        self.buf
+    }
+}
+
+/// Reads the record that begins at the first byte of `bytes`, checked; the entries are read by [`Entries`].
+pub fn decode(bytes: &[u8]) -> Result<(Header, Entries<'_>), DecodeError> {
+    let Some(head) = bytes.first_chunk::<HEADER_BYTES>() else { return Err(DecodeError::NoMagic) };
+    if head[..8] != MAGIC {
+        return Err(DecodeError::NoMagic);
+    }
+    let version = u16::from_be_bytes(field(head, 8));
+    if version != VERSION {
+        return Err(DecodeError::Version { version });
+    }
+    let record_bytes = u32::from_be_bytes(field(head, 12));
+    let length = DecodeError::Length { record_bytes, present: bytes.len() };
+    let len = usize::try_from(record_bytes).map_err(|_| length)?;
+    let body = bytes.get(HEADER_BYTES..len).ok_or(length)?;
+    let stated = u32::from_be_bytes(field(head, CRC_AT));
+    let computed = crc32c::crc32c_append(crc32c::crc32c(body), &head[..CRC_AT]);
+    if stated != computed {
+        return Err(DecodeError::Crc { stated, computed });
+    }
+    let count = usize::try_from(u32::from_be_bytes(field(head, 48))).map_err(|_| length)?;
+    let header = Header {
+        generation: u64::from_be_bytes(field(head, 16)),
+        sequence: u64::from_be_bytes(field(head, 24)),
+        flushed_sequence: u64::from_be_bytes(field(head, 32)),
+        position: u64::from_be_bytes(field(head, 40)),
+        record_bytes: len,
+        entries: count,
+    };
+    Ok((header, Entries { rest: body, number: 0, count }))
+}
+
+/// The entries of a record whose checksum was good. Ends after the first that makes no sense.
 #[derive(Clone, Debug)]
 pub struct Entries<'a> {
     rest: &'a [u8],
@@ -144,7 +283,108 @@ impl<'a> Iterator for Entries<'a> {
     type Item = Result<Entry<'a>, DecodeError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let _ = (self.rest, self.number, self.count);
-        None
+        if self.number == self.count {
+            return None;
+        }
+        let entry = self.number;
+        let read = self.read();
+        self.number = if read.is_some() { entry + 1 } else { self.count };
+        Some(read.ok_or(DecodeError::Entry { entry }))
+    }
+}
+
+impl<'a> Entries<'a> {
+    fn read(&mut self) -> Option<Entry<'a>> {
+        let (head, rest) = self.rest.split_first_chunk::<ENTRY_BYTES>()?;
+        let tail_bytes = usize::try_from(u32::from_be_bytes(field(head, 52))).ok()?;
+        let (tail, rest) = rest.split_at_checked(tail_bytes)?;
+        let tail_position = u64::from_be_bytes(field(head, 32));
+        tail_position.checked_add(tail_bytes as u64)?;
+        self.rest = rest;
+        Some(Entry {
+            id: PartitionId { topic_id: TopicId(field(head, 0)), partition: i32::from_be_bytes(field(head, 16)) },
+            kind: Kind::from_code(u32::from_be_bytes(field(head, 20)))?,
+            segment: Offset(i64::from_be_bytes(field(head, 24))),
+            tail_position,
+            end_offset: Offset(i64::from_be_bytes(field(head, 40))),
+            chain: u32::from_be_bytes(field(head, 48)),
+            tail,
+        })
+    }
+}
+
+/// The bytes of the field at `at`, which lies within the head for every call above.
+fn field<const N: usize>(head: &[u8], at: usize) -> [u8; N] {
+    head[at..].first_chunk().copied().expect("a field within the head")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DecodeError, ENTRY_BYTES, Encoder, Entry, HEADER_BYTES, Header, Kind, decode};
+    use crate::io::AppendBuf;
+    use crate::types::{Offset, PartitionId, ShardId, TopicId};
+
+    fn entry(partition: i32, kind: Kind) -> Entry<'static> {
+        Entry {
+            id: PartitionId { topic_id: TopicId([7; 16]), partition },
+            kind,
+            segment: Offset(1 << 40),
+            tail_position: 8192,
+            end_offset: Offset((1 << 40) + 99),
+            chain: 0xdead_beef,
+            tail: &[],
+        }
+    }
+
+    fn header() -> Header {
+        Header { generation: 3, sequence: 17, flushed_sequence: 14, position: 40960, record_bytes: 0, entries: 0 }
+    }
+
+    fn record() -> Vec<u8> {
+        let mut tail = AppendBuf::with_capacity(4096);
+        tail.append(b"the bytes after the last full block");
+        let mut encoder = Encoder::new(AppendBuf::with_capacity(8192));
+        encoder.entry(&entry(0, Kind::End), &[tail.slice(0..4), tail.slice(4..35)]);
+        encoder.entry(&entry(1, Kind::Sealed), &[]);
+        encoder.entry(&entry(2, Kind::Frozen), &[tail.slice(4..9)]);
+        encoder.finish(header(), ShardId(5), 512).filled().to_vec()
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let bytes = record();
+        assert_eq!(bytes.len(), 512);
+        let (read, entries) = decode(&bytes).unwrap();
+        let record_bytes = HEADER_BYTES + 3 * ENTRY_BYTES + 35 + 5;
+        assert_eq!(read, Header { record_bytes, entries: 3, ..header() });
+        let entries: Vec<_> = entries.map(Result::unwrap).collect();
+        assert_eq!(entries[0], Entry { tail: b"the bytes after the last full block", ..entry(0, Kind::End) });
+        assert_eq!(entries[0].end_position(), 8192 + 35);
+        assert_eq!(entries[1], entry(1, Kind::Sealed));
+        assert_eq!(entries[2], Entry { tail: b"bytes", ..entry(2, Kind::Frozen) });
+    }
+
+    #[test]
+    fn a_flipped_bit_or_a_cut_never_passes() {
+        let good = record();
+        let record_bytes = decode(&good).unwrap().0.record_bytes;
+        for bit in 0..record_bytes * 8 {
+            let mut bytes = good.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode(&bytes).is_err(), "bit {bit}");
+        }
+        for len in 0..record_bytes {
+            assert!(decode(&good[..len]).is_err(), "cut to {len}");
+        }
+    }
+
+    #[test]
+    fn an_entry_that_makes_no_sense_ends_the_record() {
+        let mut encoder = Encoder::new(AppendBuf::with_capacity(4096));
+        encoder.entry(&entry(0, Kind::End), &[]);
+        encoder.entries = 3;
+        let bytes = encoder.finish(header(), ShardId(0), 512);
+        let entries: Vec<_> = decode(bytes.filled()).unwrap().1.collect();
+        assert_eq!(entries, [Ok(entry(0, Kind::End)), Err(DecodeError::Entry { entry: 1 })]);
     }
 }

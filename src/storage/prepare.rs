@@ -1,0 +1,223 @@
+//! Room: the stretch of a segment's file that may be overwritten without a change of metadata.
+//!
+//! ```text
+//!   | submitted ........ | prepared: looked at ..... | file_bytes: written | (not there yet)
+//!    <- windows write -> | <- 64 MiB at a time: FIEMAP -> | <- steps of 64 KiB, doubling to 64 MiB: zeros ->
+//! ```
+//!
+//! Nothing is prepared before a log has a full block to write. Its first piece is a spare of the recycle pool if one
+//! fits, else a new file in the pool's directory; either is renamed into place while windows already write to it, and
+//! their acknowledgements wait for that name. Room is made ahead, so that a steady writer never waits for it.
+
+use std::io;
+use std::ops::Range;
+use std::rc::Rc;
+
+use super::error::Error;
+use super::log::Log;
+use super::recycle::Spare;
+use super::segment::Segment;
+use super::writer::Writer;
+use crate::io::{Env, Extents, Job, OpenHow, Output, Prepare};
+
+impl<E: Env> Writer<E> {
+    /// Asks for room up to `position` of a log's segment. The log becomes dirty whenever some was made.
+    pub(super) fn request_room(self: &Rc<Self>, log: &Rc<Log<E>>, segment: &Rc<Segment<E>>, position: u64) {
+        let limit = self.config.block_ceil(u64::from(log.config.borrow().segment_bytes));
+        let needed = self.config.block_ceil(segment.end_position.get());
+        let wanted = self.config.block_ceil(position).min(limit.max(needed));
+        segment.wanted.set(segment.wanted.get().max(wanted));
+        if segment.wanted.get() <= segment.prepared.get() && segment.file.borrow().is_some() {
+            return;
+        }
+        if segment.broken.get() || segment.preparing.replace(true) {
+            return;
+        }
+        let task = Rc::clone(self).make_room(Rc::clone(log), Rc::clone(segment));
+        self.rt.spawn(task).detach();
+    }
+
+    async fn make_room(self: Rc<Self>, log: Rc<Log<E>>, segment: Rc<Segment<E>>) {
+        while segment.prepared.get() < segment.wanted.get() || segment.file.borrow().is_none() {
+            let made = self.make_piece(&log, &segment).await;
+            if log.is_closed() || self.is_offline() {
+                break;
+            }
+            match made {
+                Ok(()) => {
+                    segment.news.notify_all();
+                    self.mark_dirty(&log);
+                }
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => self.space.note_full(),
+                Err(error) => {
+                    tracing::error!(log = %log.name(), path = %segment.path.display(), %error, "no room can be made");
+                    segment.broken.set(true);
+                    log.fail(Error::Poisoned { log: log.name().clone(), cause: error.into() });
+                    break;
+                }
+            }
+        }
+        segment.preparing.set(false);
+        segment.news.notify_all();
+    }
+
+    /// The next piece: a file, a longer one, or a look at what the file already has.
+    async fn make_piece(self: &Rc<Self>, log: &Rc<Log<E>>, segment: &Rc<Segment<E>>) -> io::Result<()> {
+        if segment.file.borrow().is_none() {
+            return self.open_piece(log, segment).await;
+        }
+        let file = segment.file.borrow().clone().expect("looked at above");
+        let (prepared, file_bytes) = (segment.prepared.get(), self.config.block_floor(segment.file_bytes.get()));
+        if prepared < file_bytes {
+            let to = file_bytes.min(prepared + LOOK_BYTES);
+            return self.look(segment, &file, prepared..to).await;
+        }
+        let step = self.next_step(log).min(PIECE_BYTES);
+        let limit = self.config.block_ceil(u64::from(log.config.borrow().segment_bytes));
+        let to = (file_bytes + step).min(limit.max(segment.wanted.get())).max(file_bytes + self.block_bytes());
+        self.space.wait_for(&self.rt, to - file_bytes).await;
+        self.rt.job(Job::PrepareRange(file, file_bytes..to, Prepare::Zeros)).await?;
+        segment.file_bytes.set(to);
+        Ok(())
+    }
+
+    /// A segment's file: its own where it has one, else a spare, else a new one.
+    async fn open_piece(self: &Rc<Self>, log: &Rc<Log<E>>, segment: &Rc<Segment<E>>) -> io::Result<()> {
+        if segment.placed.get() {
+            return self.open_found(segment).await;
+        }
+        let step = self.next_step(log);
+        let spare = match self.recycle.take(segment.wanted.get().min(step), step.saturating_mul(SPARE_STEPS_MAX)) {
+            Some(spare) => spare,
+            None => self.new_file(segment.wanted.get().max(step.min(PIECE_BYTES))).await?,
+        };
+        segment.file_bytes.set(spare.bytes);
+        segment.file.replace(Some(spare.file));
+        let named = Rc::clone(self).name_segment(Rc::clone(log), Rc::clone(segment), spare.path);
+        self.rt.spawn(named).detach();
+        Ok(())
+    }
+
+    /// Opens the file of a segment that an earlier start of the node wrote. What lies behind its last block is room.
+    async fn open_found(self: &Rc<Self>, segment: &Rc<Segment<E>>) -> io::Result<()> {
+        let how = OpenHow { write: true, create: true, direct: true };
+        let Output::File(file) = self.rt.job(Job::Open(segment.path.clone(), how)).await? else { return no_output() };
+        // The block of the last partial bytes is there, also where the file ends within it.
+        let file_bytes = self.config.block_ceil(segment.file_bytes.get().max(segment.end_position.get()));
+        segment.file_bytes.set(file_bytes);
+        segment.prepared.set(segment.submitted.get());
+        segment.file.replace(Some(file));
+        Ok(())
+    }
+
+    /// A new file in the pool's directory, of `bytes` at the least.
+    async fn new_file(self: &Rc<Self>, bytes: u64) -> io::Result<Spare<E>> {
+        let bytes = self.config.block_ceil(bytes);
+        self.space.wait_for(&self.rt, bytes).await;
+        let path = self.recycle.new_path();
+        let how = OpenHow { write: true, create: true, direct: true };
+        let Output::File(file) = self.rt.job(Job::Open(path.clone(), how)).await? else { return no_output() };
+        let prepared = self.rt.job(Job::PrepareRange(file.clone(), 0..bytes, Prepare::Zeros)).await;
+        if let Err(error) = prepared {
+            // It gives back what space it took; if even that fails, the pool is emptied at the next start.
+            let _ = self.rt.job(Job::Remove(path)).await;
+            return Err(error);
+        }
+        Ok(Spare { path, file, bytes })
+    }
+
+    /// Renames a file of the pool into its segment's place, while windows already write to it.
+    async fn name_segment(self: Rc<Self>, log: Rc<Log<E>>, segment: Rc<Segment<E>>, path: std::path::PathBuf) {
+        match self.rt.job(Job::Rename(path, segment.path.clone())).await {
+            Ok(_) => segment.placed.set(true),
+            Err(error) => {
+                segment.broken.set(true);
+                if !log.is_closed() {
+                    tracing::error!(log = %log.name(), path = %segment.path.display(), %error, "a segment got no name");
+                    log.fail(Error::Poisoned { log: log.name().clone(), cause: error.into() });
+                }
+            }
+        }
+        segment.news.notify_all();
+    }
+
+    /// Looks whether overwrites of a piece need one flush of the device only, and gives it to the windows.
+    async fn look(&self, segment: &Segment<E>, file: &E::File, piece: Range<u64>) -> io::Result<()> {
+        if self.flusher.is_shared() && !segment.flush_alone.get() {
+            let found = self.rt.job(Job::Extents(file.clone(), piece.clone())).await;
+            let extents = match found {
+                Ok(Output::Extents(extents)) => extents,
+                // A file system that cannot tell: each file is flushed.
+                _ => Extents::default(),
+            };
+            if !extents.overwrite_only() {
+                tracing::warn!(path = %segment.path.display(), ?extents, "one flush of the device is not enough for this segment");
+                segment.flush_alone.set(true);
+            }
+        }
+        segment.prepared.set(piece.end);
+        Ok(())
+    }
+
+    /// The log's next step: it doubles while steps are used up quickly.
+    fn next_step(&self, log: &Log<E>) -> u64 {
+        let now_ns = self.rt.now_ns();
+        let since_ns = now_ns.saturating_sub(log.room_ns.replace(now_ns));
+        let before = log.room_bytes.get();
+        let step = match since_ns {
+            0..STEP_QUICK_NS => before * 2,
+            STEP_QUICK_NS..STEP_SLOW_NS => before,
+            STEP_SLOW_NS.. => before / 2,
+        };
+        let step =
+            step.clamp(self.config.prepare_bytes_min, self.config.prepare_bytes_max.max(self.config.prepare_bytes_min));
+        log.room_bytes.set(step);
+        step
+    }
+
+    fn block_bytes(&self) -> u64 {
+        self.config.disk.block_bytes as u64
+    }
+}
+
+impl<E: Env> Segment<E> {
+    /// Ends when the file has its name, durably.
+    pub(super) async fn wait_placed(&self) -> io::Result<()> {
+        loop {
+            let news = self.news.wait();
+            if self.placed.get() {
+                return Ok(());
+            }
+            if self.broken.get() {
+                return Err(io::Error::other("its segment got no name"));
+            }
+            news.await;
+        }
+    }
+
+    /// Ends when blocks up to `position` can be written; false where they never can.
+    pub(super) async fn wait_room(&self, position: u64) -> bool {
+        loop {
+            let news = self.news.wait();
+            if self.has_room(position) || self.broken.get() || !self.preparing.get() {
+                return self.has_room(position);
+            }
+            news.await;
+        }
+    }
+}
+
+fn no_output<T>() -> io::Result<T> {
+    Err(io::Error::other("a job did not answer with a file"))
+}
+
+/// FIEMAP is asked about so much at a time.
+const LOOK_BYTES: u64 = 64 << 20;
+/// Zeros are written in pieces of so much at the most, so that a starving log can go on with the first of them.
+const PIECE_BYTES: u64 = 8 << 20;
+/// A spare of more steps than this is too large for the log: it would lie there unused.
+const SPARE_STEPS_MAX: u64 = 256;
+/// A step that lasted less than this is followed by a larger one.
+const STEP_QUICK_NS: u64 = 1_000_000_000;
+/// A step that lasted so long is followed by a smaller one.
+const STEP_SLOW_NS: u64 = 60_000_000_000;

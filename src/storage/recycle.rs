@@ -1,0 +1,119 @@
+//! Files that are ready for overwrites and belong to no log: retired segments, and pieces prepared for a log that did not
+//! need them.
+//!
+//! A retired segment keeps its written extents, so a log that takes it writes without a metadata commit for each flush;
+//! its old bytes do no harm, because the journal says where a log ends. It is taken only once no reply may read it.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use super::segment::Segment;
+use super::writer::Writer;
+use crate::io::{Env, Job, OpenHow, Output};
+
+/// The pool of one shard.
+pub(super) struct Recycle<E: Env> {
+    dir: PathBuf,
+    prefix: String,
+    made: Cell<u64>,
+    bytes_max: u64,
+    bytes: Cell<u64>,
+    spares: RefCell<Vec<Spare<E>>>,
+    /// Retired, but some reply may still read them.
+    held: RefCell<Vec<Rc<Segment<E>>>>,
+}
+
+/// A file in the pool.
+pub(super) struct Spare<E: Env> {
+    pub(super) path: PathBuf,
+    pub(super) file: E::File,
+    /// Its length: whole blocks, all of them written.
+    pub(super) bytes: u64,
+}
+
+impl<E: Env> Recycle<E> {
+    pub(super) fn new(log_dir: &Path, prefix: &str, bytes_max: u64) -> Self {
+        Self {
+            dir: log_dir.join(".ringmain").join("recycle"),
+            prefix: prefix.to_owned(),
+            made: Cell::new(0),
+            bytes_max,
+            bytes: Cell::new(0),
+            spares: RefCell::default(),
+            held: RefCell::default(),
+        }
+    }
+
+    /// A path of the pool that no file had in this start of the node.
+    pub(super) fn new_path(&self) -> PathBuf {
+        self.made.set(self.made.get() + 1);
+        self.dir.join(format!("{}-{}", self.prefix, self.made.get()))
+    }
+
+    /// The spare that fits best: the smallest of at least `bytes`, but none beyond `bytes_max`, which would be wasted.
+    pub(super) fn take(&self, bytes: u64, bytes_max: u64) -> Option<Spare<E>> {
+        let mut spares = self.spares.borrow_mut();
+        let fitting = spares.iter().enumerate().filter(|(_, spare)| (bytes..=bytes_max).contains(&spare.bytes));
+        let (at, _) = fitting.min_by_key(|(_, spare)| spare.bytes)?;
+        let spare = spares.swap_remove(at);
+        self.bytes.set(self.bytes.get() - spare.bytes);
+        Some(spare)
+    }
+
+    /// Adds a file; false where the pool is full of them.
+    fn add(&self, spare: Spare<E>) -> bool {
+        let bytes = self.bytes.get() + spare.bytes;
+        let fits = bytes <= self.bytes_max;
+        if fits {
+            self.bytes.set(bytes);
+            self.spares.borrow_mut().push(spare);
+        }
+        fits
+    }
+
+    fn has_place_for(&self, bytes: u64) -> bool {
+        self.bytes.get() + bytes <= self.bytes_max
+    }
+}
+
+impl<E: Env> Writer<E> {
+    /// Takes over the segments that retention removed from a log: their files go to the pool, or are removed. Ends when
+    /// their names are gone, durably; a segment that some reply may still read follows later.
+    pub(super) async fn retire(self: &Rc<Self>, segments: Vec<Rc<Segment<E>>>) -> io::Result<()> {
+        let mut result = Ok(());
+        let held = self.recycle.held.take();
+        for segment in held.into_iter().chain(segments) {
+            if segment.is_held() {
+                self.recycle.held.borrow_mut().push(segment);
+            } else {
+                result = result.and(self.retire_one(&segment).await);
+            }
+        }
+        result
+    }
+
+    async fn retire_one(self: &Rc<Self>, segment: &Rc<Segment<E>>) -> io::Result<()> {
+        let bytes = self.config.block_floor(segment.end_position.get());
+        segment.reader.take();
+        segment.file.take();
+        if bytes < self.config.prepare_bytes_min || !self.recycle.has_place_for(bytes) {
+            return self.rt.job(Job::Remove(segment.path.clone())).await.map(drop);
+        }
+        let path = self.recycle.new_path();
+        self.rt.job(Job::Rename(segment.path.clone(), path.clone())).await?;
+        self.adopt(path, bytes).await
+    }
+
+    /// Takes a file that lies in the pool's directory: at the start those that an earlier start left.
+    pub(super) async fn adopt(self: &Rc<Self>, path: PathBuf, bytes: u64) -> io::Result<()> {
+        let how = OpenHow { write: true, create: false, direct: true };
+        let Output::File(file) = self.rt.job(Job::Open(path.clone(), how)).await? else { return Ok(()) };
+        let bytes = self.config.block_floor(bytes);
+        if !self.recycle.add(Spare { path: path.clone(), file, bytes }) {
+            self.rt.job(Job::Remove(path)).await?;
+        }
+        Ok(())
+    }
+}

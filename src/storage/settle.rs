@@ -1,0 +1,138 @@
+//! Ending segments and logs: what is in memory and in the journal goes to the files, which get their exact length.
+
+use std::io;
+use std::rc::Rc;
+
+use super::error::Error;
+use super::log::{Log, NO_PLACE, State};
+use super::segment::Segment;
+use super::writer::Writer;
+use crate::io::{Env, Job, OpenHow, Output};
+
+impl<E: Env> Writer<E> {
+    /// A rolled segment whose bytes are all durable gets its exact length; then whoever writes indexes, checkpoints and
+    /// retires old segments is told.
+    pub(super) fn finish_segment(self: &Rc<Self>, log: &Rc<Log<E>>, segment: &Rc<Segment<E>>) {
+        let (writer, log, segment) = (Rc::clone(self), Rc::clone(log), Rc::clone(segment));
+        self.rt
+            .spawn(async move {
+                while segment.preparing.get() {
+                    let news = segment.news.wait();
+                    if segment.preparing.get() {
+                        news.await;
+                    }
+                }
+                if log.is_closed() {
+                    return;
+                }
+                if let Err(error) = writer.cut(&segment).await {
+                    // Recovery does without: the journal, or the next segment's base offset, says where it ends.
+                    tracing::warn!(path = %segment.path.display(), %error, "a rolled segment keeps its unused end");
+                }
+                let told = writer.on_sealed.borrow().clone();
+                if let Some(told) = told {
+                    told(&log, &segment);
+                }
+            })
+            .detach();
+    }
+
+    /// Gives a segment's file its exact length, and closes it.
+    async fn cut(self: &Rc<Self>, segment: &Rc<Segment<E>>) -> io::Result<()> {
+        let Some(file) = segment.file.take() else { return Ok(()) };
+        let end_position = segment.end_position.get();
+        self.rt.job(Job::Truncate(file, end_position)).await?;
+        segment.file_bytes.set(end_position);
+        Ok(())
+    }
+
+    /// Closes logs, several at a time: afterwards every byte of them is in its segment, durably, and the files have their
+    /// exact length. Answers the first error; the logs that failed are left to recovery.
+    pub(super) async fn close_logs(self: &Rc<Self>, logs: Vec<Rc<Log<E>>>) -> Result<(), Error> {
+        let mut result = Ok(());
+        let mut logs = logs.into_iter();
+        loop {
+            let tasks: Vec<_> =
+                logs.by_ref().take(CLOSED_AT_ONCE).map(|log| self.rt.spawn(async move { log.close().await })).collect();
+            if tasks.is_empty() {
+                return result;
+            }
+            for task in tasks {
+                result = result.and(task.await);
+            }
+        }
+    }
+}
+
+impl<E: Env> Log<E> {
+    /// Ends the log cleanly: waits until all of it is durable, writes the last partial block to the segment, cuts the file
+    /// to its exact length. The block's bytes are in a flushed journal record, so a crash meanwhile costs nothing.
+    pub async fn close(self: &Rc<Self>) -> Result<(), Error> {
+        let end = self.log_end_offset();
+        let result = match self.wait_durable(end).await {
+            Ok(()) if self.failure().is_none() => self.settle().await,
+            Ok(()) => Err(self.failure().unwrap_or(Error::Closed { log: self.name.clone() })),
+            Err(error) => Err(error),
+        };
+        self.retire();
+        result
+    }
+
+    /// Takes the log out of service at once; its directory is removed by the caller.
+    pub fn delete(self: &Rc<Self>) {
+        self.retire();
+    }
+
+    fn retire(self: &Rc<Self>) {
+        if self.state.replace(State::Closed) != State::Closed {
+            self.writer.forget(self);
+            self.fail(Error::Closed { log: self.name.clone() });
+        }
+    }
+
+    async fn settle(self: &Rc<Self>) -> Result<(), Error> {
+        let Some(segment) = self.active.borrow().clone() else { return Ok(()) };
+        let failed = |error| Error::io("cannot end", &segment.path, error);
+        if self.newest_place.get() != NO_PLACE && segment.end_position.get() > segment.submitted.get() {
+            self.settle_tail(&segment).await.map_err(failed)?;
+        }
+        while segment.preparing.get() {
+            let news = segment.news.wait();
+            if segment.preparing.get() {
+                news.await;
+            }
+        }
+        if segment.file.borrow().is_some() {
+            segment.wait_placed().await.map_err(failed)?;
+        } else if segment.file_bytes.get() > segment.end_position.get() {
+            let how = OpenHow { write: true, create: false, direct: true };
+            if let Output::File(file) =
+                self.writer.rt.job(Job::Open(segment.path.clone(), how)).await.map_err(failed)?
+            {
+                segment.file.replace(Some(file));
+            }
+        }
+        self.writer.cut(&segment).await.map_err(failed)
+    }
+
+    async fn settle_tail(self: &Rc<Self>, segment: &Rc<Segment<E>>) -> io::Result<()> {
+        let config = &self.writer.config;
+        let to = config.block_ceil(segment.end_position.get());
+        while !segment.has_room(to) {
+            self.writer.request_room(self, segment, to);
+            if !segment.wait_room(to).await && (segment.broken.get() || self.failure().is_some()) {
+                return Err(io::Error::other("no room for the last block"));
+            }
+        }
+        self.tail.borrow_mut().seal(config.disk.block_bytes);
+        let from = segment.submitted.get();
+        let slices = self.tail.borrow().slices(segment.base_offset, from..to).expect("the tail is in memory");
+        let file = segment.file.borrow().clone().expect("a segment with room has a file");
+        self.writer.rt.write(&file, from, slices).await?;
+        segment.submitted.set(to);
+        Ok(())
+    }
+}
+
+/// Logs that are closed at the same time: their jobs queue at one thread anyway.
+const CLOSED_AT_ONCE: usize = 64;

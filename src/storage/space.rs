@@ -1,0 +1,95 @@
+//! The reserve: appends are refused before the disk is full, and taken again when space has returned.
+//!
+//! The file system is asked before new room is prepared, and while it is full once a second; never while idle. A failed
+//! preparation (ENOSPC) counts as full too. What was already appended waits for room; it is not lost and not refused.
+
+use std::cell::Cell;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use super::error::Error;
+use crate::io::local::Notify;
+use crate::io::{Env, Job, Output, Runtime};
+
+/// What is known of the space under a log directory. One per shard.
+pub(super) struct Space {
+    dir: PathBuf,
+    reserve_bytes: u64,
+    free_bytes: Cell<u64>,
+    full: Cell<bool>,
+    polling: Cell<bool>,
+    cleared: Notify,
+}
+
+impl Space {
+    pub(super) fn new(dir: PathBuf, reserve_bytes: u64) -> Rc<Self> {
+        Rc::new(Self {
+            dir,
+            reserve_bytes,
+            free_bytes: Cell::new(u64::MAX),
+            full: Cell::new(false),
+            polling: Cell::new(false),
+            cleared: Notify::default(),
+        })
+    }
+
+    /// Why appends are refused, if they are.
+    pub(super) fn refusal(&self) -> Option<Error> {
+        self.full.get().then(|| Error::DiskFull {
+            dir: self.dir.clone(),
+            free_bytes: self.free_bytes.get(),
+            reserve_bytes: self.reserve_bytes,
+        })
+    }
+
+    /// Ends when `bytes` can be taken without touching the reserve.
+    pub(super) async fn wait_for<E: Env>(self: &Rc<Self>, rt: &Rc<Runtime<E>>, bytes: u64) {
+        if !self.full.get() {
+            self.look(rt, bytes).await;
+        }
+        loop {
+            let cleared = self.cleared.wait();
+            if !self.full.get() {
+                return;
+            }
+            self.start_polling(rt, bytes);
+            cleared.await;
+        }
+    }
+
+    /// A preparation met a full disk, whatever it had said before.
+    pub(super) fn note_full(&self) {
+        self.full.set(true);
+    }
+
+    fn start_polling<E: Env>(self: &Rc<Self>, rt: &Rc<Runtime<E>>, bytes: u64) {
+        if self.polling.replace(true) {
+            return;
+        }
+        tracing::error!(dir = %self.dir.display(), free_bytes = self.free_bytes.get(), reserve_bytes = self.reserve_bytes,
+            "disk full: appends are refused until space returns");
+        let (space, rt) = (Rc::clone(self), Rc::clone(rt));
+        let task = Rc::clone(&rt);
+        task.spawn(async move {
+            while space.full.get() {
+                rt.sleep_ms(POLL_MS).await;
+                space.look(&rt, bytes).await;
+            }
+            tracing::info!(dir = %space.dir.display(), free_bytes = space.free_bytes.get(), "space has returned");
+            space.polling.set(false);
+            space.cleared.notify_all();
+        })
+        .detach();
+    }
+
+    /// Asks the file system. A question that fails changes nothing: the preparation itself will tell.
+    async fn look<E: Env>(&self, rt: &Rc<Runtime<E>>, bytes: u64) {
+        if let Ok(Output::Number(free_bytes)) = rt.job(Job::FreeBytes(self.dir.clone())).await {
+            self.free_bytes.set(free_bytes);
+            self.full.set(free_bytes < self.reserve_bytes.saturating_add(bytes));
+        }
+    }
+}
+
+/// Between two questions while full.
+const POLL_MS: u64 = 1000;
