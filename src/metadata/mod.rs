@@ -13,14 +13,17 @@
 //! which they were decided, each decided against an image that holds all before it. 3. A batch is applied as a whole or not
 //! at all.
 
+mod assignment;
 pub mod config_key;
 pub mod image;
 pub mod names;
 pub mod records;
 pub mod topic_config;
 pub mod topic_keys;
+pub mod topics;
 mod wire;
 
 pub use config_key::ConfigError;
 pub use image::{Image, PartitionImage, Topic};
 pub use topic_config::{ConfigEntry, ConfigSource, TopicConfig, TopicDefaults};
+pub use topics::{Cluster, NewPartitions, NewTopic, TopicError, TopicRef};
