@@ -1,3 +1,10 @@
-//! The one integration test binary: the repository's own rules, the command line, and real clients against a node.
+//! The one integration test binary: the repository's own rules, the command line, and librdkafka against a node.
+//!
+//! kcat and Kafka's own tools are driven by `tests/clients/`, what needs root by `tests/root/`.
 
+mod cli;
+mod clients_rdkafka;
+mod kill9;
+mod node;
+mod rdkafka_records;
 mod tidy;
