@@ -12,8 +12,14 @@ mod api_versions;
 mod describe_cluster;
 mod describe_configs;
 mod error;
+mod fetch;
+pub mod figures;
+mod list_offsets;
 mod metadata;
+mod offset_for_leader_epoch;
+mod produce;
 pub mod reply;
+mod scatter;
 
 use std::future::Future;
 use std::rc::Rc;
@@ -59,13 +65,20 @@ pub struct Handlers<E: Env> {
     config: Config,
     /// `cluster.id`, from meta.properties.
     cluster_id: String,
+    figures: figures::Figures,
 }
 
 impl<E: Env> Handlers<E> {
     /// Handlers over a shard that is open.
     #[must_use]
     pub fn new(shard: Rc<Shard<E>>, config: Config, cluster_id: String) -> Rc<Self> {
-        Rc::new(Self { shard, config, cluster_id })
+        Rc::new(Self { shard, config, cluster_id, figures: figures::Figures::default() })
+    }
+
+    /// How long requests take.
+    #[must_use]
+    pub fn figures(&self) -> &figures::Figures {
+        &self.figures
     }
 
     /// Whether a request may be started now: it may call every other shard once. If not, the task is woken when that
@@ -81,6 +94,10 @@ impl<E: Env> Handlers<E> {
             Err(error) => return Started::Done(Outcome::Close(refusal(&error))),
         };
         match frame.header.api_key {
+            ApiKey::Produce => produce::handle(self, &frame),
+            ApiKey::Fetch => fetch::handle(self, &frame),
+            ApiKey::ListOffsets => list_offsets::handle(self, &frame),
+            ApiKey::OffsetForLeaderEpoch => offset_for_leader_epoch::handle(self, &frame),
             ApiKey::ApiVersions => api_versions::handle(&frame),
             ApiKey::Metadata => metadata::handle(self, frame),
             ApiKey::DescribeCluster => describe_cluster::handle(self, &frame),

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use bytes::Bytes;
 
 use crate::io::{Env, Slice};
+use crate::storage::SegmentRef;
 
 /// A whole reply frame, its length first.
 pub struct Reply<E: Env> {
@@ -30,6 +31,8 @@ pub enum ReplyPart<E: Env> {
         position: u64,
         /// How many bytes.
         len: usize,
+        /// Keeps the file from being recycled, where it is a segment.
+        keep: Option<SegmentRef>,
     },
 }
 

@@ -153,7 +153,7 @@ impl<E: Env> Sender<E> {
     /// Sends at most one piece without waiting.
     fn send_piece(&mut self) -> io::Result<()> {
         match self.queue.front() {
-            Some(ReplyPart::File { file, position, len }) => {
+            Some(ReplyPart::File { file, position, len, .. }) => {
                 let (file, position, len) = (file.clone(), *position, (*len).min(SEND_PIECE_BYTES));
                 self.send_file(&file, position, len)
             }

@@ -45,7 +45,7 @@ impl Service<SimEnv> for Echo {
             b'F' => {
                 let file = self.file.borrow().clone().expect("the test has made it");
                 let len = frame.len();
-                let parts = vec![parts.remove(0), ReplyPart::File { file, position: 0, len }];
+                let parts = vec![parts.remove(0), ReplyPart::File { file, position: 0, len, keep: None }];
                 Started::Done(Outcome::Reply(Reply { parts }))
             }
             b'S' => Started::Done(Outcome::Silent),

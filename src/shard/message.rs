@@ -4,9 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::Error;
+use super::fetch::{FetchItem, Fetched, WaitId, WatchItem};
+use super::produce::{ProduceItem, Produced};
 use crate::io::Env;
 use crate::metadata::Image;
+use crate::partition::{EpochEnd, FoundOffset, OffsetTarget};
 use crate::record::Records;
+use crate::types::PartitionId;
 
 /// What goes through a mailbox.
 pub enum ShardMessage<E: Env> {
@@ -28,6 +33,34 @@ pub enum ShardMessage<E: Env> {
 
 /// What one shard asks of another.
 pub enum Call<E: Env> {
+    /// Append these batches.
+    Produce(Vec<ProduceItem>),
+    /// Read from these partitions.
+    Fetch {
+        /// In request order.
+        items: Vec<FetchItem>,
+        /// Bytes in all at the most.
+        max_bytes: usize,
+    },
+    /// Watch these partitions, and report once with [`Call::Gained`].
+    Watch {
+        /// The caller's name for the wait.
+        id: WaitId,
+        /// The partitions.
+        items: Vec<WatchItem>,
+        /// Bytes after which to report.
+        missing_bytes: u64,
+        /// How long at the most.
+        wait_ms: u64,
+    },
+    /// A watch is not needed any more.
+    Unwatch(WaitId),
+    /// A watch that this shard asked for has ended.
+    Gained(WaitId),
+    /// Find offsets.
+    Offsets(Vec<OffsetQuery>),
+    /// Find the ends of leader epochs.
+    Epochs(Vec<EpochQuery>),
     /// Serve this socket. From shard 0.
     Connection(E::Socket),
     /// So many connections of the caller have ended. To shard 0.
@@ -38,14 +71,46 @@ pub enum Call<E: Env> {
     Forward(Records),
     /// Make these topics with default settings, for a client that asked for their metadata. To shard 0.
     AutoCreate(Vec<String>),
+    /// Stop serving, and close all logs. From shard 0.
+    Stop,
 }
 
 /// What a shard answers to a call.
 pub enum Answer<E: Env> {
     /// It is done.
     Done,
+    /// To [`Call::Produce`], in its order.
+    Produce(Vec<Produced>),
+    /// To [`Call::Fetch`], in its order.
+    Fetch(Vec<Fetched<E>>),
+    /// To [`Call::Offsets`], in its order.
+    Offsets(Vec<Result<FoundOffset, Error>>),
+    /// To [`Call::Epochs`], in its order.
+    Epochs(Vec<Result<EpochEnd, Error>>),
     /// The reply frame to a forwarded request; none where its connection is to be closed.
     Forward(Option<Bytes>),
-    /// Replaces the unused parameter until fetches answer files.
-    Unused(E::File),
+    /// Topics that could not be made, and Kafka's code of why.
+    NotMade(Vec<(String, i16)>),
+}
+
+/// One offset to find.
+#[derive(Clone, Copy, Debug)]
+pub struct OffsetQuery {
+    /// The partition.
+    pub id: PartitionId,
+    /// Which offset.
+    pub target: OffsetTarget,
+    /// The leader epoch that the client knows, or -1.
+    pub leader_epoch: i32,
+}
+
+/// One leader epoch to find the end of.
+#[derive(Clone, Copy, Debug)]
+pub struct EpochQuery {
+    /// The partition.
+    pub id: PartitionId,
+    /// The epoch.
+    pub epoch: i32,
+    /// The leader epoch that the client knows, or -1.
+    pub leader_epoch: i32,
 }

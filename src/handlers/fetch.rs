@@ -1,0 +1,297 @@
+//! Fetch: whole batches below the high watermark, as many as the budget allows, in request order; or a wait for them.
+//!
+//! ```text
+//!   read all shards, each within the whole budget  --> keep what fits, in request order
+//!        ^                                                  |
+//!        |                                          min_bytes there, an error, or time over: answer
+//!        +------ some shard gained bytes <---- watch every partition
+//! ```
+//!
+//! Everything happens in phase 2, when all requests before it on the connection are answered: so one connection holds
+//! the records of one Fetch at a time. Sessions are never given out (session id 0), which is Kafka's own fallback.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+use super::figures::Kind;
+use super::reply::{Outcome, Reply, ReplyPart, Started};
+use super::{Handlers, error, later, refusal};
+use crate::io::Env;
+use crate::limits::FETCH_WAIT_MS_MAX;
+use crate::partition::DelayedFetch;
+use crate::protocol::fetch::{Partition, PartitionData, Request, ResponseEncoder, ResponsePart};
+use crate::protocol::{ErrorCode, Frame, RequestHeader};
+use crate::shard::{self, Answer, Call, FetchItem, Fetched, FetchedHere, RemoteWatch, WatchItem, before};
+use crate::storage::Part;
+use crate::types::{Offset, PartitionId, ShardId};
+
+pub(super) fn handle<E: Env>(handlers: &Rc<Handlers<E>>, frame: &Frame) -> Started<E> {
+    let request = match Request::parse(frame) {
+        Ok(request) => request,
+        Err(error) => return Started::Done(Outcome::Close(refusal(&error))),
+    };
+    let header = frame.header;
+    if request.session_id != 0 && request.session_epoch > 0 {
+        let unknown = ResponseEncoder::new(&header, 0, ErrorCode::FetchSessionIdNotFound, 0);
+        return Started::Done(Outcome::Reply(reply::<E>(unknown.finish(), Vec::new())));
+    }
+    let mut fetch = Fetching::new(handlers, &request);
+    later(async move {
+        fetch.run().await;
+        let figures = fetch.handlers.figures();
+        figures.record(Kind::Fetch, fetch.handlers.shard.rt().now_ns() - fetch.read_ns);
+        Outcome::Reply(fetch.encode(&header))
+    })
+}
+
+/// A Fetch under way.
+struct Fetching<E: Env> {
+    handlers: Rc<Handlers<E>>,
+    max_bytes: usize,
+    min_bytes: usize,
+    until_ns: u64,
+    topics: Vec<(Arc<str>, usize)>,
+    partitions: Vec<Slot<E>>,
+    /// The partitions that exist, by shard: which slots, in request order.
+    groups: Vec<(ShardId, Vec<usize>)>,
+    /// When the last read began.
+    read_ns: u64,
+}
+
+struct Slot<E: Env> {
+    asked: Partition,
+    state: State<E>,
+}
+
+enum State<E: Env> {
+    Refused(ErrorCode),
+    Known(PartitionId),
+    Read(PartitionId, Fetched<E>),
+}
+
+impl<E: Env> Slot<E> {
+    fn item(&self) -> Option<FetchItem> {
+        let (State::Known(id) | State::Read(id, _)) = self.state else { return None };
+        let max_bytes = usize::try_from(self.asked.partition_max_bytes).unwrap_or(0);
+        let (offset, leader_epoch) = (Offset(self.asked.fetch_offset), self.asked.current_leader_epoch);
+        Some(FetchItem { id, offset, max_bytes, leader_epoch })
+    }
+}
+
+impl<E: Env> Fetching<E> {
+    fn new(handlers: &Rc<Handlers<E>>, request: &Request<'_>) -> Self {
+        let image = handlers.shard.image();
+        let (mut topics, mut partitions) = (Vec::with_capacity(request.topic_count()), Vec::new());
+        let mut groups: Vec<(ShardId, Vec<usize>)> = Vec::new();
+        for asked in request.topics() {
+            let topic = image.topic(&asked.name);
+            let name = topic.map_or_else(|| Arc::from(&*asked.name), |topic| Arc::clone(&topic.name));
+            topics.push((name, asked.partition_count()));
+            for asked in asked.partitions() {
+                let found = topic.and_then(|topic| Some((topic.id, topic.partition(asked.partition)?)));
+                let state = match found {
+                    None => State::Refused(ErrorCode::UnknownTopicOrPartition),
+                    Some((topic_id, partition)) => match partition.shard {
+                        None => State::Refused(ErrorCode::NotLeaderOrFollower),
+                        Some(shard) => {
+                            note(&mut groups, shard, partitions.len());
+                            State::Known(PartitionId { topic_id, partition: asked.partition })
+                        }
+                    },
+                };
+                partitions.push(Slot { asked, state });
+            }
+        }
+        let wait_ms = u64::try_from(request.max_wait_ms).unwrap_or(0).min(FETCH_WAIT_MS_MAX);
+        let now_ns = handlers.shard.rt().now_ns();
+        let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(handlers.config.fetch_max_bytes);
+        Self {
+            handlers: Rc::clone(handlers),
+            max_bytes,
+            min_bytes: usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes),
+            until_ns: now_ns + wait_ms * 1_000_000,
+            topics,
+            partitions,
+            groups,
+            read_ns: now_ns,
+        }
+    }
+
+    /// Reads, and waits and reads again, until there is something to answer.
+    async fn run(&mut self) {
+        loop {
+            self.read_ns = self.handlers.shard.rt().now_ns();
+            self.read().await;
+            let bytes = self.keep_what_fits();
+            let refused = |slot: &Slot<E>| !matches!(slot.state, State::Read(_, Ok(_)));
+            let over = self.handlers.shard.rt().now_ns() >= self.until_ns || self.handlers.shard.stopping();
+            if bytes >= self.min_bytes || over || self.partitions.is_empty() || self.partitions.iter().any(refused) {
+                return;
+            }
+            self.wait(self.min_bytes - bytes).await;
+        }
+    }
+
+    async fn read(&mut self) {
+        let home = self.handlers.shard.rt().shard();
+        let mut calls = Vec::new();
+        for (shard, slots) in self.groups.iter().filter(|(shard, _)| *shard != home) {
+            let items = slots.iter().filter_map(|slot| self.partitions[*slot].item()).collect();
+            let router = self.handlers.shard.router();
+            router.wait_for_room(*shard).await;
+            calls.push((*shard, router.call(*shard, Call::Fetch { items, max_bytes: self.max_bytes })));
+        }
+        let ours = self.groups.iter().find(|(shard, _)| *shard == home);
+        if let Some((_, slots)) = ours {
+            let items: Vec<_> = slots.iter().filter_map(|slot| self.partitions[*slot].item()).collect();
+            let answers = self.handlers.shard.fetch(&items, self.max_bytes).await;
+            self.take(home, answers);
+        }
+        for (shard, call) in calls {
+            let answers = match call.await {
+                Some(Answer::Fetch(answers)) => answers,
+                _ => Vec::new(),
+            };
+            self.take(shard, answers);
+        }
+    }
+
+    fn take(&mut self, shard: ShardId, answers: Vec<Fetched<E>>) {
+        let mut answers = VecDeque::from(answers);
+        let slots = self.groups.iter().find(|(of, _)| *of == shard).map_or(&[][..], |(_, slots)| slots);
+        for slot in slots {
+            let slot = &mut self.partitions[*slot];
+            if let State::Known(id) | State::Read(id, _) = slot.state {
+                slot.state = State::Read(id, answers.pop_front().unwrap_or(Err(shard::Error::Ended)));
+            }
+        }
+    }
+
+    /// Each shard has read within the whole budget: keeps, in request order, what fits together. Answers its bytes.
+    fn keep_what_fits(&mut self) -> usize {
+        let mut kept = 0;
+        let several = self.groups.len() > 1;
+        for slot in &mut self.partitions {
+            let State::Read(_, Ok(fetched)) = &mut slot.state else { continue };
+            if several && kept > 0 && kept + fetched.bytes > self.max_bytes {
+                fetched.parts = Vec::new();
+                fetched.bytes = 0;
+            }
+            kept += fetched.bytes;
+        }
+        kept
+    }
+
+    /// Ends when some partition has more, the time is over, or the shard stops.
+    async fn wait(&mut self, missing_bytes: usize) {
+        let shard = &self.handlers.shard;
+        let missing_bytes = u64::try_from(missing_bytes).unwrap_or(u64::MAX);
+        let delayed = DelayedFetch::new(missing_bytes);
+        let shards = u64::try_from(self.groups.len()).unwrap_or(1);
+        let wait_ms = (self.until_ns.saturating_sub(shard.rt().now_ns())).div_ceil(1_000_000);
+        let (mut here, mut there) = (Vec::new(), Vec::new());
+        for (owner, slots) in &self.groups {
+            let items: Vec<WatchItem> = slots.iter().filter_map(|slot| watch_item(&self.partitions[*slot])).collect();
+            if *owner == shard.rt().shard() {
+                here = shard.watch(&delayed, &items);
+            } else {
+                // Once all that is missing is there, at least one of so many shards has this much of it.
+                let missing_bytes = missing_bytes.div_ceil(shards);
+                there.push(shard.watch_at(*owner, &delayed, RemoteWatch { items, missing_bytes, wait_ms }));
+            }
+        }
+        // The records read so far are let go: the next read finds them again, and others need the memory meanwhile.
+        for slot in &mut self.partitions {
+            if let State::Read(_, Ok(fetched)) = &mut slot.state {
+                fetched.parts = Vec::new();
+            }
+        }
+        let stop = shard.stop_notify().wait();
+        before(shard.rt(), self.until_ns, either(delayed.wait(), stop)).await;
+        drop((here, there));
+    }
+
+    fn encode(self, header: &RequestHeader) -> Reply<E> {
+        let mut encoder = ResponseEncoder::new(header, 0, ErrorCode::None, self.topics.len());
+        let mut records = Vec::with_capacity(self.partitions.len());
+        let mut slots = self.partitions.into_iter();
+        for (name, partition_count) in &self.topics {
+            encoder.topic(name, *partition_count);
+            for slot in slots.by_ref().take(*partition_count) {
+                let mut data = PartitionData { partition: slot.asked.partition, ..PartitionData::default() };
+                let fetched = match slot.state {
+                    State::Read(_, Ok(fetched)) => Some(fetched),
+                    State::Read(_, Err(refused)) => {
+                        data.error_code = error::code(&refused);
+                        None
+                    }
+                    State::Refused(code) => {
+                        data.error_code = code;
+                        None
+                    }
+                    State::Known(_) => {
+                        data.error_code = ErrorCode::NotLeaderOrFollower;
+                        None
+                    }
+                };
+                if let Some(FetchedHere { high_watermark, log_start_offset, .. }) = &fetched {
+                    data.high_watermark = high_watermark.0;
+                    data.last_stable_offset = high_watermark.0;
+                    data.log_start_offset = log_start_offset.0;
+                }
+                encoder.partition(&data, fetched.as_ref().map_or(0, |fetched| fetched.bytes));
+                records.push(fetched.map(|fetched| fetched.parts).unwrap_or_default());
+            }
+        }
+        reply(encoder.finish(), records)
+    }
+}
+
+fn note(groups: &mut Vec<(ShardId, Vec<usize>)>, shard: ShardId, slot: usize) {
+    match groups.iter_mut().find(|(of, _)| *of == shard) {
+        Some((_, slots)) => slots.push(slot),
+        None => groups.push((shard, vec![slot])),
+    }
+}
+
+fn watch_item<E: Env>(slot: &Slot<E>) -> Option<WatchItem> {
+    let FetchItem { id, offset, max_bytes, .. } = slot.item()?;
+    let State::Read(_, Ok(fetched)) = &slot.state else { return None };
+    Some(WatchItem { id, offset, max_bytes, seen: fetched.high_watermark })
+}
+
+/// The encoded pieces with the records between them.
+fn reply<E: Env>(pieces: Vec<ResponsePart>, mut records: Vec<Vec<Part<E>>>) -> Reply<E> {
+    let mut parts = Vec::with_capacity(pieces.len());
+    for piece in pieces {
+        match piece {
+            ResponsePart::Bytes(bytes) => parts.push(ReplyPart::Encoded(bytes)),
+            ResponsePart::Records { index, .. } => {
+                let of_partition = records.get_mut(index).map(std::mem::take).unwrap_or_default();
+                parts.extend(of_partition.into_iter().map(|part| match part {
+                    Part::Bytes(slice) => ReplyPart::Records(slice),
+                    Part::File { file, position, len, keep } => {
+                        ReplyPart::File { file, position, len, keep: Some(keep) }
+                    }
+                }));
+            }
+        }
+    }
+    Reply { parts }
+}
+
+/// Ends with the first of two.
+async fn either(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
+    let (mut one, mut other) = (pin!(one), pin!(other));
+    std::future::poll_fn(|cx| {
+        if one.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        other.as_mut().poll(cx)
+    })
+    .await;
+}
