@@ -86,116 +86,73 @@ pub const KEYS: &[Key] = &[
         name: "min.insync.replicas",
         about: "above 1, acks=all is refused: there is one copy",
         default: "1",
-        set: |draft, value| topic(draft, "min.insync.replicas", number(value, 1, i64::from(i32::MAX))?),
+        set: topic_default,
     },
-    Key {
-        name: "message.max.bytes",
-        about: "largest record batch",
-        default: "1048588",
-        set: |draft, value| topic(draft, "max.message.bytes", number(value, 0, i64::from(i32::MAX))?),
-    },
+    Key { name: "message.max.bytes", about: "largest record batch", default: "1048588", set: topic_default },
     Key {
         name: "log.message.timestamp.type",
         about: "CreateTime or LogAppendTime",
         default: "CreateTime",
-        set: |draft, value| {
-            one_of(value, &["CreateTime", "LogAppendTime"])?;
-            topic(draft, "message.timestamp.type", value)
-        },
+        set: topic_default,
     },
     Key {
         name: "log.message.timestamp.before.max.ms",
         about: "how old a record may say it is",
         default: "9223372036854775807",
-        set: |draft, value| topic(draft, "message.timestamp.before.max.ms", number(value, 0, i64::MAX)?),
+        set: topic_default,
     },
     Key {
         name: "log.message.timestamp.after.max.ms",
         about: "how far in the future a record may say it is",
         default: "3600000",
-        set: |draft, value| topic(draft, "message.timestamp.after.max.ms", number(value, 0, i64::MAX)?),
+        set: topic_default,
     },
     Key {
         name: "compression.type",
         about: "producer: batches are kept as they came",
         default: "producer",
-        set: |_, value| one_of(value, &["producer"]),
+        set: topic_default,
     },
-    Key {
-        name: "log.cleanup.policy",
-        about: "delete: whole old segments go",
-        default: "delete",
-        set: |_, value| one_of(value, &["delete"]),
-    },
-    Key {
-        name: "log.retention.bytes",
-        about: "bytes a partition keeps; -1 all",
-        default: "-1",
-        set: |draft, value| {
-            let bytes = number(value, -1, i64::MAX)?;
-            topic(draft, "retention.bytes", bytes)?;
-            storage(draft, move |config| config.log.retention_bytes = bytes)
-        },
-    },
+    Key { name: "log.cleanup.policy", about: "delete: whole old segments go", default: "delete", set: topic_default },
+    Key { name: "log.retention.bytes", about: "bytes a partition keeps; -1 all", default: "-1", set: topic_default },
     Key {
         name: "log.retention.ms",
         about: "milliseconds a record is kept; -1 for ever",
         default: "604800000",
-        set: |draft, value| some(&mut draft.retention.ms, number(value, -1, i64::MAX)?),
+        set: topic_default,
     },
-    Key {
-        name: "log.retention.minutes",
-        about: "the same in minutes",
-        default: "",
-        set: |draft, value| some(&mut draft.retention.minutes, number(value, -1, i64::from(i32::MAX))?),
-    },
-    Key {
-        name: "log.retention.hours",
-        about: "the same in hours",
-        default: "168",
-        set: |draft, value| some(&mut draft.retention.hours, number(value, -1, i64::from(i32::MAX))?),
-    },
+    Key { name: "log.retention.minutes", about: "the same in minutes", default: "", set: topic_default },
+    Key { name: "log.retention.hours", about: "the same in hours", default: "168", set: topic_default },
     Key {
         name: "log.segment.bytes",
         about: "bytes after which a segment is rolled",
         default: "1073741824",
-        set: |draft, value| {
-            let bytes = number(value, 1 << 20, i64::from(i32::MAX))?;
-            topic(draft, "segment.bytes", bytes)?;
-            storage(draft, move |config| config.log.segment_bytes = fits(bytes))
-        },
+        set: topic_default,
     },
     Key {
         name: "log.roll.ms",
         about: "milliseconds after which a segment is rolled",
         default: "604800000",
-        set: |draft, value| some(&mut draft.roll.ms, number(value, 1, i64::MAX)?),
+        set: topic_default,
     },
-    Key {
-        name: "log.roll.hours",
-        about: "the same in hours",
-        default: "168",
-        set: |draft, value| some(&mut draft.roll.hours, number(value, 1, i64::from(i32::MAX))?),
-    },
+    Key { name: "log.roll.hours", about: "the same in hours", default: "168", set: topic_default },
     Key {
         name: "log.index.interval.bytes",
         about: "log bytes between two index entries",
         default: "4096",
-        set: |draft, value| {
-            let bytes = number(value, 0, i64::from(i32::MAX))?;
-            topic(draft, "index.interval.bytes", bytes)?;
-            storage(draft, move |config| config.log.index_interval_bytes = fits(bytes))
-        },
+        set: topic_default,
     },
     Key {
         name: "log.flush.interval.messages",
         about: "1: acks=all waits for the flush; more: it does not",
         default: "1",
-        set: |draft, value| {
-            let messages = number(value, 1, i64::MAX)?;
-            topic(draft, "flush.messages", messages)?;
-            storage(draft, move |config| config.log.flush_every_window = messages == 1)
-        },
+        set: topic_default,
+    },
+    Key {
+        name: "log.flush.interval.ms",
+        about: "set: acks=all does not wait for the flush",
+        default: "",
+        set: topic_default,
     },
     Key {
         name: "segment.flush",
@@ -309,9 +266,8 @@ fn some<T>(field: &mut Option<T>, value: T) -> Result<(), String> {
     Ok(())
 }
 
-fn topic(draft: &mut Draft, key: &'static str, value: impl ToString) -> Result<(), String> {
-    draft.topic_defaults.retain(|(known, _)| *known != key);
-    draft.topic_defaults.push((key, value.to_string()));
+/// A default of topics: [`TopicDefaults`](crate::metadata::TopicDefaults) reads and checks them all together.
+fn topic_default(_: &mut Draft, _: &str) -> Result<(), String> {
     Ok(())
 }
 

@@ -12,6 +12,7 @@ mod keys;
 mod listeners;
 mod sources;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -23,6 +24,7 @@ pub use sources::{Origin, Setting, from_environment, from_flag, from_text};
 
 use crate::io::device::{Device, Proof};
 use crate::limits::{MEMORY_BYTES_MIN, Memory};
+use crate::metadata::TopicDefaults;
 use crate::{server, storage};
 
 /// All settings of a node.
@@ -36,8 +38,8 @@ pub struct Config {
     pub server: server::Config,
     /// The log. `disk` is filled in by `serve`, which looks at the device.
     pub storage: storage::Config,
-    /// Kafka's settings of topics that the operator gave as defaults: (topic key, value).
-    pub topic_defaults: Vec<(&'static str, String)>,
+    /// What a topic obeys where it has no setting of its own.
+    pub topics: TopicDefaults,
     /// Sentences that the operator should read.
     pub warnings: Vec<String>,
 }
@@ -102,32 +104,8 @@ pub(crate) struct Draft {
     log_dir: Option<PathBuf>,
     memory_bytes: Option<u64>,
     shards: Option<usize>,
-    retention: Units,
-    roll: Units,
     server: Vec<Box<dyn FnOnce(&mut server::Config)>>,
     storage: Vec<Box<dyn FnOnce(&mut storage::Config)>>,
-    topic_defaults: Vec<(&'static str, String)>,
-}
-
-/// One figure that Kafka has under several keys; the finest unit that is set wins.
-#[derive(Default)]
-struct Units {
-    ms: Option<i64>,
-    minutes: Option<i64>,
-    hours: Option<i64>,
-}
-
-impl Units {
-    fn as_ms(&self) -> Option<i64> {
-        let minutes = self.minutes.map(|minutes| in_ms(minutes, 60_000));
-        let hours = self.hours.map(|hours| in_ms(hours, 3_600_000));
-        self.ms.or(minutes).or(hours)
-    }
-}
-
-/// A time in milliseconds; below zero stays "for ever".
-fn in_ms(value: i64, unit_ms: i64) -> i64 {
-    if value < 0 { -1 } else { value.saturating_mul(unit_ms) }
 }
 
 impl Config {
@@ -160,7 +138,7 @@ impl Config {
         }
         idle.sort_unstable();
         idle.dedup();
-        match draft.finish(machine) {
+        match draft.finish(settings, machine) {
             Ok(mut config) if problems.is_empty() => {
                 if !idle.is_empty() {
                     let keys = idle.join(", ");
@@ -193,7 +171,7 @@ impl Config {
 }
 
 impl Draft {
-    fn finish(self, machine: Machine) -> Result<Config, Vec<Problem>> {
+    fn finish(self, settings: &[Setting], machine: Machine) -> Result<Config, Vec<Problem>> {
         let mut problems = Vec::new();
         let text = self.listeners.as_deref().unwrap_or(listeners::DEFAULT);
         let listeners = listeners::parse(text).unwrap_or_else(|why| {
@@ -210,6 +188,11 @@ impl Draft {
         if let (Some(wildcard), None) = (listeners.iter().find(|listener| listener.is_wildcard()), &self.advertised) {
             problems.push(Problem::Together(wildcard.needs_advertised()));
         }
+        let set = settings.iter().map(|setting| (setting.key.clone(), setting.value.trim().to_owned())).collect();
+        let topics = TopicDefaults::new(&set).unwrap_or_else(|error| {
+            problems.push(Problem::Together(error.to_string()));
+            TopicDefaults::default()
+        });
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -220,16 +203,10 @@ impl Draft {
         let mut storage = storage::Config { tail_bytes: memory.tail_bytes(shards), ..storage::Config::default() };
         self.server.into_iter().for_each(|set| set(&mut server));
         self.storage.into_iter().for_each(|set| set(&mut storage));
-        let mut topic_defaults = self.topic_defaults;
-        if let Some(ms) = self.retention.as_ms() {
-            storage.log.retention_ms = ms;
-            topic_defaults.push(("retention.ms", ms.to_string()));
+        if let Ok(defaults) = topics.resolve(&BTreeMap::new()) {
+            storage.log = defaults.log;
         }
-        if let Some(ms) = self.roll.as_ms() {
-            storage.log.segment_ms = ms;
-            topic_defaults.push(("segment.ms", ms.to_string()));
-        }
-        Ok(Config { listeners, advertised, server, storage, topic_defaults, warnings: Vec::new() })
+        Ok(Config { listeners, advertised, server, storage, topics, warnings: Vec::new() })
     }
 }
 
@@ -294,8 +271,10 @@ mod tests {
 
     #[test]
     fn all_errors_come_at_once() {
-        let error = config("num.partitions=none\nnode.id=-4\nlisteners=0.0.0.0:9092\n").expect_err("three errors");
+        let error = config("num.partitions=none\nnode.id=-4\nlog.segment.bytes=1\nlisteners=0.0.0.0:9092\n")
+            .expect_err("four errors");
         assert_eq!(error.lines().filter(|line| line.starts_with("x.properties:")).count(), 2, "{error}");
+        assert!(error.contains("log.segment.bytes"), "{error}");
         assert!(error.contains("advertised.listeners=PLAINTEXT://localhost:9092"), "{error}");
     }
 
