@@ -162,7 +162,7 @@ pub enum Op<E: Env> {
 pub struct OpenHow {
     /// Open for writing too.
     pub write: bool,
-    /// Create it where it is missing.
+    /// Create it where it is missing, its name durable when the job completes.
     pub create: bool,
     /// Past the page cache (O_DIRECT): reads and writes in whole blocks of aligned memory.
     pub direct: bool,

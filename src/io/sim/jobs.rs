@@ -12,7 +12,11 @@ impl State {
     /// Does one job, all of it, now.
     pub(super) fn run_job(&mut self, job: Job<SimEnv>) -> io::Result<Output<SimEnv>> {
         match job {
-            Job::Open(path, how) => self.open(&path, how).map(Output::File),
+            Job::Open(path, how) => {
+                let file = self.open(&path, how)?;
+                self.names.flush_dir(parent(&key(&path)));
+                Ok(Output::File(file))
+            }
             Job::CreateDir(path) => self.create_dir(&key(&path)),
             Job::List(path) => self.list(&key(&path)),
             Job::Stat(path) => self.stat(&key(&path)).map(Output::Stat),
@@ -55,7 +59,8 @@ impl State {
         }
     }
 
-    fn open(&mut self, path: &Path, how: OpenHow) -> io::Result<SimFile> {
+    /// Opens a file; a name that this makes is not durable yet.
+    pub(super) fn open(&mut self, path: &Path, how: OpenHow) -> io::Result<SimFile> {
         let path = key(path);
         let inode = match self.names.file(&path) {
             Ok(inode) => inode,

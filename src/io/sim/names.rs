@@ -1,8 +1,8 @@
 //! Directory entries: what a lookup sees, and what of it survives a power failure.
 //!
-//! Names are whole paths, joined by `/`. Every job of [`crate::io::Job`] that documents durability flushes the
-//! directories it changed; a file made by opening it ([`crate::io::Job::Open`]) is durable under its name only when its
-//! directory was flushed after. A power failure keeps of each directory's unflushed entries a prefix in order.
+//! Names are whole paths, joined by `/`. Every job of [`crate::io::Job`] flushes the directories that it changed before
+//! it completes. One that is interrupted may have changed a directory and not flushed it: a power failure keeps of each
+//! directory's unflushed entries a prefix in order, and the flush of the directory by a later job keeps them all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -126,7 +126,8 @@ impl Names {
         Ok(gone.into_iter().filter_map(|(_, node)| node.inode()).collect())
     }
 
-    fn flush_dir(&mut self, dir: &str) {
+    /// Makes the entries of a directory durable.
+    pub(super) fn flush_dir(&mut self, dir: &str) {
         let durable = &mut self.durable;
         self.made.retain(|(path, inode)| {
             let settled = parent(path) == dir;

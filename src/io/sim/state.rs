@@ -384,6 +384,10 @@ impl State {
                 // Without room it did nothing.
                 let _ = self.disk.write(file.inode(), false, range.start, vec![zeros], self.wall_ms());
             }
+            Some(Job::Open(path, how)) if self.random.one_in(2) => {
+                // Made perhaps, but its directory is not flushed.
+                let _ = self.open(&path, how);
+            }
             Some(Job::Compute(_)) | None => {}
             Some(job) => {
                 if self.random.one_in(2) {
