@@ -200,7 +200,12 @@ impl Draft {
         let memory = Memory::new(usize::try_from(memory_bytes).unwrap_or(usize::MAX));
         let shards = self.shards.unwrap_or(machine.cores).max(1);
         let mut server = server::Config::new(self.log_dir.unwrap_or_else(|| "data".into()), shards, memory);
-        let mut storage = storage::Config { tail_bytes: memory.tail_bytes(shards), ..storage::Config::default() };
+        let mut storage = storage::Config {
+            tail_bytes: memory.tail_bytes(shards),
+            read_bytes: memory.read_bytes(shards),
+            index_bytes: memory.index_bytes(shards),
+            ..storage::Config::default()
+        };
         self.server.into_iter().for_each(|set| set(&mut server));
         self.storage.into_iter().for_each(|set| set(&mut storage));
         if let Ok(defaults) = topics.resolve(&BTreeMap::new()) {

@@ -8,13 +8,12 @@
 //!
 //! The whole node runs inside [`run_shards`], called once from `cli serve`, from tests and from benches.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::io;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
-use std::task::{Context, Poll, Waker};
 
 use super::housekeeping::{self, Housekeeping};
 use super::lock::Lock;
@@ -182,13 +181,17 @@ fn make(
 }
 
 fn run<T: 'static>(runtime: &Rc<Runtime<Kernel>>, body: impl Future<Output = T> + 'static, drain_ms: u64) -> T {
-    let mut body = runtime.spawn(body);
+    let ended = Rc::new(RefCell::new(None));
+    let into = Rc::clone(&ended);
+    runtime
+        .spawn(async move {
+            let value = body.await;
+            into.replace(Some(value));
+        })
+        .detach();
     let value = loop {
         let busy = runtime.turn(BUDGET);
-        // Polled only once it has ended, so that the body's panic, which its task keeps, ends this thread too.
-        if body.is_finished()
-            && let Poll::Ready(value) = Pin::new(&mut body).poll(&mut Context::from_waker(Waker::noop()))
-        {
+        if let Some(value) = ended.take() {
             break value;
         }
         enter(runtime, busy, u64::MAX);

@@ -28,6 +28,13 @@ pub struct Config {
     pub reserve_bytes: u64,
     /// Bytes that the recycle pool keeps at the most.
     pub recycle_bytes: u64,
+    /// Memory of one shard for cold reads.
+    pub read_bytes: usize,
+    /// Memory of one shard for the indexes of its segments; over it entries of active segments are farther apart, and the
+    /// indexes of rolled ones are dropped, oldest first.
+    pub index_bytes: usize,
+    /// Descriptors of rolled segments that one shard keeps open for readers.
+    pub descriptors: usize,
     /// `segment.flush=file`: flush every file of a window even where one flush per device is proven enough.
     pub flush_files: bool,
 }
@@ -93,6 +100,9 @@ impl Default for Config {
             tail_bytes: 128 << 20,
             reserve_bytes: 256 << 20,
             recycle_bytes: 4 << 30,
+            read_bytes: 32 << 20,
+            index_bytes: 32 << 20,
+            descriptors: 4096,
             flush_files: false,
         }
     }

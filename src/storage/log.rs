@@ -18,7 +18,6 @@ use super::config::LogConfig;
 use super::error::Error;
 use super::memory::Evicted;
 use super::progress::{Goal, Progress};
-use super::read::ReadPlan;
 use super::segment::Segment;
 use super::segment_index::{BatchPlace, interval};
 use super::writer::Writer;
@@ -244,19 +243,6 @@ impl<E: Env> Log<E> {
         self.progress.append(last_offset.plus(1));
         self.writer.mark_dirty(self);
         Ok(Appended { base_offset, last_offset, log_append_time_ms: log_append_time_ms.unwrap_or(-1) })
-    }
-
-    /// Where the whole batches are that hold offsets from `from` and end before `upto`, at most `max_bytes` of them, but
-    /// the first one always with `at_least_one`.
-    pub fn plan_read(
-        self: &Rc<Self>,
-        from: Offset,
-        upto: Offset,
-        max_bytes: usize,
-        at_least_one: bool,
-    ) -> Result<ReadPlan<E>, Error> {
-        let _ = (from, upto, max_bytes, at_least_one);
-        unimplemented!("the log")
     }
 
     /// Copies the batch behind the newest bytes, verified and stamped. Answers the checksum that it got.

@@ -121,6 +121,22 @@ impl OffsetIndex {
         (first < self.entry_count()).then(|| self.entry(first))
     }
 
+    /// The last entry whose batch begins at or before `position`.
+    #[must_use]
+    pub fn entry_at_or_before_position(&self, position: u64) -> Option<(Offset, u64)> {
+        let behind = partition_point(self.entry_count(), |entry| self.entry(entry).1 <= position);
+        behind.checked_sub(1).map(|entry| self.entry(entry))
+    }
+
+    /// The first entry whose batch ends at or above `offset`: nothing at or behind its position lies wholly below `offset`,
+    /// where `offset` is some batch's end.
+    #[must_use]
+    pub fn first_above(&self, offset: Offset) -> Option<(Offset, u64)> {
+        let wanted = offset.0 - self.base_offset.0;
+        let first = partition_point(self.entry_count(), |entry| i64::from(self.raw(entry).0) < wanted);
+        (first < self.entry_count()).then(|| self.entry(first))
+    }
+
     /// The last entry: a batch's last offset, and its position.
     #[must_use]
     pub fn last_entry(&self) -> Option<(Offset, u64)> {

@@ -18,6 +18,7 @@ use super::journal::record::{ENTRY_BYTES, HEADER_BYTES};
 use super::journal::{Journal, LAP_RECORDS_MIN};
 use super::log::{Log, SEALING_MAX};
 use super::memory::Memory;
+use super::read::Reads;
 use super::recycle::Recycle;
 use super::segment::Segment;
 use super::space::Space;
@@ -77,6 +78,8 @@ pub struct Writer<E: Env> {
     pub(super) live_logs_max: usize,
     /// The active segments' indexes are over their budget: entries are farther apart (`segment_index`).
     pub(super) index_over_budget: Cell<bool>,
+    /// What reads share.
+    pub(super) reads: Reads<E>,
     pub(super) on_sealed: RefCell<Option<OnSealed<E>>>,
     closed: Cell<bool>,
 }
@@ -126,6 +129,7 @@ impl<E: Env> Writer<E> {
             live_logs: Cell::new(0),
             live_logs_max: usize::try_from(live_logs_max).unwrap_or(usize::MAX),
             index_over_budget: Cell::new(false),
+            reads: Reads::new(config.read_bytes, config.index_bytes, config.descriptors),
             on_sealed: RefCell::default(),
             closed: Cell::new(false),
             rt: Rc::clone(rt),

@@ -1,0 +1,183 @@
+//! Bytes of a segment into memory: from its file by ring reads, and from the log's tail what is not in the file yet.
+
+use std::io;
+use std::ops::Range;
+use std::rc::Rc;
+
+use super::cut::{Piece, Wanted};
+use crate::io::{AppendBuf, Env, Job, OpenHow, Output, Slice};
+use crate::record::HEADER_BYTES;
+use crate::storage::error::Error;
+use crate::storage::log::Log;
+use crate::storage::offset_index::OffsetIndex;
+use crate::storage::segment::Segment;
+
+/// By which descriptor a file is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// Past the page cache.
+    Direct,
+    /// Through it: rolled segments only.
+    Buffered,
+}
+
+/// Where to begin reading for the batch that holds `wanted.from`, where that batch begins at the latest, and where the batches
+/// end that may be given.
+pub(super) fn location(index: &OffsetIndex, wanted: &Wanted, end: u64) -> (u64, u64, u64) {
+    let from = index.lookup(wanted.from);
+    let next = index.entry_from_position(from + 1).map_or(end, |(_, position)| position);
+    let limit = index.first_above(wanted.upto).map_or(end, |(_, position)| position);
+    (from, (next + HEADER_BYTES as u64).min(from + LOCATE_BYTES), limit)
+}
+
+/// Up to where a piece that begins at `from` must reach to answer a read, if no batch is larger than what is wanted.
+pub(super) fn enough(index: &OffsetIndex, from: u64, wanted: &Wanted) -> u64 {
+    let next = index.entry_from_position(from + 1).map_or(from, |(_, position)| position);
+    let bytes = next + (wanted.max_bytes as u64).max(FIRST_BYTES);
+    index.first_above(wanted.upto).map_or(bytes, |(_, position)| position.min(bytes))
+}
+
+impl<E: Env> Log<E> {
+    /// The bytes of `range`: the newest from memory, the others from the file. The views of memory are taken before anything
+    /// is waited for, so that what is freed meanwhile is in the file.
+    pub(super) async fn load(
+        self: &Rc<Self>,
+        segment: &Rc<Segment<E>>,
+        range: Range<u64>,
+        source: Source,
+    ) -> Result<Piece, Error> {
+        let (split, memory) = self.memory_from(segment, &range);
+        let mut slices = Vec::new();
+        if range.start < split {
+            let _keep = segment.hold();
+            let file = match source {
+                Source::Direct => self.direct(segment).await?,
+                Source::Buffered => self.buffered(segment).await?,
+            };
+            slices = self
+                .read_file(&file, range.start..split)
+                .await
+                .map_err(|error| Error::io("cannot read", &segment.path, error))?;
+        }
+        slices.extend(memory);
+        Ok(Piece::new(range.start, slices))
+    }
+
+    /// From where on `range` is in memory, and the views of it.
+    fn memory_from(&self, segment: &Segment<E>, range: &Range<u64>) -> (u64, Vec<Slice>) {
+        let tail = self.tail.borrow();
+        let first = tail.first_position(segment.base_offset).unwrap_or(range.end).clamp(range.start, range.end);
+        match tail.slices(segment.base_offset, first..range.end) {
+            Some(slices) => (first, slices),
+            None => (range.end, Vec::new()),
+        }
+    }
+
+    /// Whole blocks around `range` into read buffers; the views cover the range alone.
+    async fn read_file(&self, file: &E::File, range: Range<u64>) -> io::Result<Vec<Slice>> {
+        let block_bytes = self.writer.config.disk.block_bytes as u64;
+        let to = range.end.next_multiple_of(block_bytes);
+        let mut position = range.start / block_bytes * block_bytes;
+        let mut slices = Vec::new();
+        while position < range.end {
+            let wanted = usize::try_from((to - position).min(READ_BYTES)).expect("one read");
+            let buf = self.read_buffer(wanted).await;
+            let (result, buf) = self.writer.rt.read(file, position, wanted, buf).await;
+            let read = result? as u64;
+            if position + read < range.end && read < wanted as u64 {
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    format!("the file ends at {}", position + read),
+                ));
+            }
+            let within = |at: u64| usize::try_from(at - position).expect("one read");
+            slices.push(buf.slice(within(range.start.max(position))..within(range.end.min(position + read))));
+            position += read;
+        }
+        Ok(slices)
+    }
+
+    /// A read buffer, waited for where none is free. More than the budget at once is never asked for.
+    async fn read_buffer(&self, bytes: usize) -> AppendBuf {
+        loop {
+            if let Some(buf) = self.writer.reads.pool.take(bytes) {
+                return buf;
+            }
+            if bytes > self.writer.reads.pool.cap_bytes() {
+                return AppendBuf::with_capacity(bytes);
+            }
+            // Buffers come back from sockets, on whatever shard, and tell nobody.
+            self.writer.rt.sleep_ms(RETRY_MS).await;
+        }
+    }
+
+    /// The descriptor past the page cache.
+    async fn direct(&self, segment: &Rc<Segment<E>>) -> Result<E::File, Error> {
+        if let Some(file) = segment.file.borrow().clone() {
+            return Ok(file);
+        }
+        let file = self.open_file(segment, OpenHow { direct: true, ..OpenHow::default() }).await?;
+        if segment.sealed.get() && segment.file.borrow().is_none() {
+            segment.file.replace(Some(file.clone()));
+            self.writer.reads.note_open(segment);
+        }
+        Ok(file)
+    }
+
+    /// The descriptor through the page cache.
+    pub(super) async fn buffered(&self, segment: &Rc<Segment<E>>) -> Result<E::File, Error> {
+        if let Some(file) = segment.reader.borrow().clone() {
+            return Ok(file);
+        }
+        let file = self.open_file(segment, OpenHow::default()).await?;
+        if segment.reader.borrow().is_none() {
+            segment.reader.replace(Some(file.clone()));
+            self.writer.reads.note_open(segment);
+        }
+        Ok(file)
+    }
+
+    async fn open_file(&self, segment: &Segment<E>, how: OpenHow) -> Result<E::File, Error> {
+        match self.writer.rt.job(Job::Open(segment.path.clone(), how)).await {
+            Ok(Output::File(file)) => Ok(file),
+            Ok(_) => Err(Error::io("cannot open", &segment.path, io::Error::other("no file"))),
+            Err(error) => Err(Error::io("cannot open", &segment.path, error)),
+        }
+    }
+
+    /// Brings a range of a rolled segment into the page cache, for a reader near the log's end. False: the reader is far behind
+    /// and would evict what others need, or enough is being read ahead.
+    pub(super) async fn read_ahead(&self, segment: &Segment<E>, file: &E::File, range: Range<u64>) -> bool {
+        let reads = &self.writer.reads;
+        if self.bytes_behind(segment) > NEAR_BYTES || reads.ahead.get() >= AHEAD_MAX {
+            return false;
+        }
+        reads.ahead.set(reads.ahead.get() + 1);
+        let to = range.end.max(range.start + AHEAD_BYTES).min(segment.end_position.get());
+        let done = self.writer.rt.job(Job::ReadAhead(file.clone(), range.start..to)).await;
+        reads.ahead.set(reads.ahead.get() - 1);
+        let len = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        done.is_ok() && self.writer.rt.env().resident(file, range.start, len) == len
+    }
+
+    /// Bytes of the log from the end of `segment` on.
+    fn bytes_behind(&self, segment: &Segment<E>) -> u64 {
+        let segments = self.segments.borrow();
+        let later = segments.range(segment.base_offset..).skip(1);
+        later.map(|(_, segment)| segment.end_position.get()).sum()
+    }
+}
+
+/// One ring read, and the largest read buffer.
+const READ_BYTES: u64 = 1 << 20;
+/// What is read at the least to find the first batch's end.
+const FIRST_BYTES: u64 = 16 << 10;
+/// What is read at the most to find where a batch begins: the largest distance of two index entries, and a batch.
+const LOCATE_BYTES: u64 = 1 << 20;
+/// A reader so near to the log's end reads through the page cache: it soon reads what was just written and rolled.
+const NEAR_BYTES: u64 = 256 << 20;
+/// What is read ahead at a time.
+const AHEAD_BYTES: u64 = 2 << 20;
+/// Read-ahead jobs of one shard under way: they share one thread with everything else that blocks.
+const AHEAD_MAX: usize = 4;
+const RETRY_MS: u64 = 2;

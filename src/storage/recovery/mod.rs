@@ -1,0 +1,515 @@
+//! From the files of a log directory to what every log is: the first thing that a start does.
+//!
+//! `server/` calls [`recover`] on one shard while it holds the directory's lock and before any other file is touched;
+//! it gives each shard its logs ([`Found::take_shard`]); each shard opens its [`Store`](crate::storage::Store) with them; then
+//! [`Found::finish`] removes the journals of earlier starts.
+//!
+//! ```text
+//!   .kafka_cleanshutdown  our checkpoints      journals        what happens
+//!   our number in it      the same number      not read        Clean    nothing but the checkpoints is read
+//!   another number        any                  not read        Kafka    every log is scanned by Kafka's rule
+//!   none                  any                  all there       Crashed  `journals`, then `decide` for each log
+//!   none                  any                  one missing     refused, with the command that salvages
+//!   none                  none                 none            Fresh, or refused where there are segments with bytes
+//! ```
+//!
+//! **Invariants.** 1. Nothing is read before what was completed is flushed: a start must not build on what a power failure
+//! would take back. 2. Nothing below a log's durable mark is changed, but for blocks that a journal knows better. 3. The
+//! journals of earlier starts go only when every live tail is flushed in a new one. 4. A bad log is quarantined and costs
+//! no other log anything; the node starts.
+//!
+//! **Cancellation.** Dropping the future, or losing power, leaves a directory that the next start recovers to the same
+//! logs.
+
+mod carry;
+mod decide;
+mod journals;
+mod kafka;
+mod mend;
+mod scan;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+pub(super) use carry::open_journal;
+use decide::Known;
+use journals::Journals;
+use thiserror::Error;
+
+use super::checkpoint::{self, Checkpoint, LogCheckpoint, PartitionState, SegmentCheckpoint};
+use super::kafka_files::{CLEAN_SHUTDOWN, PARTITION_METADATA, clean_shutdown, parse_partition_dir, partition_metadata};
+use super::segment_index::SegmentIndex;
+use crate::io::{Entry, Env, Job, OpenHow, Output, Runtime};
+use crate::types::{Offset, PartitionId, ShardId, TopicId, TopicPartition};
+
+/// What a start found in a log directory.
+#[derive(Debug)]
+pub struct Found {
+    /// The directory.
+    pub dir: PathBuf,
+    /// The number of this start: higher than any before.
+    pub generation: u64,
+    /// How the last stop was.
+    pub start: Start,
+    /// All logs, by identity.
+    pub logs: Vec<FoundLog>,
+    /// Journals and checkpoints of earlier starts, by path.
+    old: Vec<PathBuf>,
+}
+
+/// How the last stop was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// There was none: the directory is new.
+    Fresh,
+    /// Proven clean: leader epochs stay.
+    Clean,
+    /// Kafka's, or of a directory without our own files: clean too, but every log was scanned.
+    Kafka,
+    /// Not clean.
+    Crashed,
+    /// Not clean and without a journal: what the segments show was taken for the truth, on the operator's word.
+    Salvaged,
+}
+
+/// One log. Plain data: it may go to the shard that will own it.
+#[derive(Clone, Debug)]
+pub struct FoundLog {
+    /// Its identity.
+    pub id: PartitionId,
+    /// Its name.
+    pub name: TopicPartition,
+    /// Its directory.
+    pub dir: PathBuf,
+    /// First offset that may be read.
+    pub log_start: Offset,
+    /// Offset after its last record. Everything below is durable.
+    pub log_end: Offset,
+    /// Its segments, ascending.
+    pub segments: Vec<FoundSegment>,
+    /// What `partition/` keeps beside it, moved forward to the log's end.
+    pub state: PartitionState,
+    /// Why it is not served, if so. Its files stay as they are.
+    pub quarantined: Option<Arc<str>>,
+    /// The end comes from a journal: it must be carried into the next one, with `tail`.
+    pub(super) journaled: bool,
+    /// Bytes after the last full block of an unsealed last segment, where a journal has them.
+    pub(super) tail: Vec<u8>,
+    /// Segment files behind the end, by base offset: they never became part of the log.
+    pub(super) beyond: Vec<Offset>,
+}
+
+/// One segment.
+#[derive(Clone, Debug)]
+pub struct FoundSegment {
+    /// Offset of its first record.
+    pub base_offset: Offset,
+    /// Offset after its last record.
+    pub end_offset: Offset,
+    /// Bytes of its batches.
+    pub bytes: u64,
+    /// Largest timestamp, or -1.
+    pub max_timestamp: i64,
+    /// Last offset of the batch that holds it.
+    pub max_timestamp_offset: Offset,
+    /// When its first record was appended, or -1.
+    pub first_append_ms: i64,
+    /// Whether it was rolled.
+    pub sealed: bool,
+    /// Its indexes, where they are known without their files.
+    pub(super) index: Option<SegmentIndex>,
+    /// Length of its file, where it was looked at.
+    pub(super) file_bytes: Option<u64>,
+}
+
+/// Why a log directory cannot be opened.
+#[derive(Debug, Error)]
+pub enum RecoveryError {
+    /// A journal without which nobody knows where logs end.
+    #[error(
+        "log directory {} was not stopped cleanly and {missing} is missing: where its logs end is not known. \
+         To take what the segments show as the truth, run: ringmain log close --salvage {}", dir.display(), dir.display()
+    )]
+    JournalLost {
+        /// The directory.
+        dir: PathBuf,
+        /// What is missing.
+        missing: String,
+    },
+    /// A file or directory that the whole start depends on.
+    #[error("{what} {}: {cause}", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the kernel answered.
+        cause: io::Error,
+    },
+}
+
+/// How to recover.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// `Disk::block_bytes` of the directory.
+    pub block_bytes: usize,
+    /// Take what the segments show as the truth where a journal is lost: `log close --salvage`.
+    pub salvage: bool,
+}
+
+/// Reads a log directory. The caller holds its lock and is alone.
+///
+/// # Errors
+/// [`RecoveryError`]: the directory stays as it is, and the text says what to do.
+pub async fn recover<E: Env>(rt: &Rc<Runtime<E>>, dir: &Path, rules: Rules) -> Result<Found, RecoveryError> {
+    let mut reading = Reading { rt: Rc::clone(rt), dir: dir.into(), rules };
+    let own = reading.own_files().await?;
+    let entries = reading.list(dir).await?;
+    let stop = entries.iter().any(|entry| entry.name == CLEAN_SHUTDOWN && !entry.is_dir);
+    let number = if stop { reading.clean_number().await? } else { None };
+    let dirs: Vec<String> = entries.into_iter().filter(|entry| entry.is_dir).map(|entry| entry.name).collect();
+    let generation = own.generation() + 1;
+    let (start, logs) = if stop && own.stopped_cleanly(number) {
+        (Start::Clean, reading.clean_logs(&own, &dirs).await)
+    } else if stop {
+        (Start::Kafka, reading.scanned_logs(&dirs, false).await)
+    } else if let Some(missing) = own.missing_journal() {
+        reading.without_journal(missing, &dirs).await?
+    } else if own.journals.is_empty() {
+        reading.without_journal("its journal".into(), &dirs).await?
+    } else {
+        (Start::Crashed, reading.journaled_logs(&own, &dirs).await?)
+    };
+    let old = own.paths();
+    Ok(Found { dir: dir.into(), generation, start, logs, old })
+}
+
+impl Found {
+    /// Says, durably, that the directory is in use: the mark of a clean stop goes. Before the first change of any log.
+    ///
+    /// # Errors
+    /// The mark stays, and so must the directory.
+    pub async fn begin<E: Env>(&self, rt: &Rc<Runtime<E>>) -> Result<(), RecoveryError> {
+        let path = self.dir.join(CLEAN_SHUTDOWN);
+        match rt.job(Job::Remove(path.clone())).await {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+                Err(RecoveryError::Io { what: "remove", path, cause })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes the logs of one shard out.
+    #[must_use]
+    pub fn take_shard(&mut self, belongs: impl Fn(&FoundLog) -> bool) -> Vec<FoundLog> {
+        self.logs.extract_if(.., |log| belongs(log)).collect()
+    }
+
+    /// Removes the journals and checkpoints of earlier starts. Every shard has opened its store.
+    pub async fn finish<E: Env>(self, rt: &Rc<Runtime<E>>, shards: u16) {
+        for path in self.old {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let current = checkpoint_shard(&name).is_some_and(|shard| shard < shards);
+            if !current {
+                // One that stays is read again at the next start, and says nothing new.
+                let _ = rt.job(Job::Remove(path)).await;
+            }
+        }
+    }
+}
+
+impl FoundLog {
+    pub(super) fn new(id: PartitionId, name: TopicPartition, dir: PathBuf) -> Self {
+        Self {
+            id,
+            name,
+            dir,
+            log_start: Offset::ZERO,
+            log_end: Offset::ZERO,
+            segments: Vec::new(),
+            state: PartitionState::default(),
+            quarantined: None,
+            journaled: false,
+            tail: Vec::new(),
+            beyond: Vec::new(),
+        }
+    }
+
+    fn of_checkpoint(log: &LogCheckpoint, dir: PathBuf) -> Self {
+        Self {
+            log_start: Offset(log.log_start),
+            log_end: log.end(),
+            segments: log.segments.iter().map(FoundSegment::from).collect(),
+            state: log.state.clone(),
+            ..Self::new(log.id(), log.name(), dir)
+        }
+    }
+}
+
+impl FoundSegment {
+    pub(super) fn empty(base_offset: Offset) -> Self {
+        Self {
+            base_offset,
+            end_offset: base_offset,
+            bytes: 0,
+            max_timestamp: -1,
+            max_timestamp_offset: base_offset,
+            first_append_ms: -1,
+            sealed: false,
+            index: None,
+            file_bytes: None,
+        }
+    }
+}
+
+impl From<&SegmentCheckpoint> for FoundSegment {
+    fn from(segment: &SegmentCheckpoint) -> Self {
+        Self {
+            end_offset: Offset(segment.end_offset),
+            bytes: segment.bytes,
+            max_timestamp: segment.max_timestamp,
+            max_timestamp_offset: Offset(segment.max_timestamp_offset),
+            first_append_ms: segment.first_append_ms,
+            sealed: segment.sealed,
+            ..Self::empty(Offset(segment.base_offset))
+        }
+    }
+}
+
+/// The node's own files of a directory.
+#[derive(Default)]
+struct OwnFiles {
+    checkpoints: Vec<(PathBuf, u16, Option<Checkpoint>)>,
+    /// (path, shard, generation, bytes)
+    journals: Vec<(PathBuf, u16, u64, u64)>,
+}
+
+impl OwnFiles {
+    fn decoded(&self) -> impl Iterator<Item = &Checkpoint> {
+        self.checkpoints.iter().filter_map(|(_, _, checkpoint)| checkpoint.as_ref())
+    }
+
+    fn generation(&self) -> u64 {
+        let journals = self.journals.iter().map(|(_, _, generation, _)| *generation);
+        journals.chain(self.decoded().map(|checkpoint| checkpoint.generation)).max().unwrap_or(0)
+    }
+
+    /// Whether the newest checkpoints are of the very stop that the mark is of.
+    fn stopped_cleanly(&self, number: Option<i64>) -> bool {
+        let newest = self.generation();
+        let mut last = self.decoded().filter(|checkpoint| checkpoint.generation == newest).peekable();
+        number.is_some() && last.peek().is_some() && last.all(|checkpoint| checkpoint.clean_stop == number)
+    }
+
+    /// A journal that the newest checkpoints speak of and that is not there.
+    fn missing_journal(&self) -> Option<String> {
+        let newest = self.decoded().map(|checkpoint| checkpoint.generation).max()?;
+        let mut last = self.decoded().filter(|checkpoint| checkpoint.generation == newest);
+        let missing = last.find(|checkpoint| {
+            let own = |journal: &(PathBuf, u16, u64, u64)| journal.1 == checkpoint.shard && journal.2 >= newest;
+            !self.journals.iter().any(own)
+        })?;
+        Some(journal_name(ShardId(missing.shard), newest))
+    }
+
+    fn paths(&self) -> Vec<PathBuf> {
+        let journals = self.journals.iter().map(|(path, ..)| path.clone());
+        journals.chain(self.checkpoints.iter().map(|(path, ..)| path.clone())).collect()
+    }
+
+    /// The newest checkpoint of each log.
+    fn logs(&self) -> BTreeMap<PartitionId, (&LogCheckpoint, &Checkpoint)> {
+        let mut logs: BTreeMap<PartitionId, (&LogCheckpoint, &Checkpoint)> = BTreeMap::new();
+        for checkpoint in self.decoded() {
+            for log in &checkpoint.logs {
+                let newest = logs.entry(log.id()).or_insert((log, checkpoint));
+                if newest.1.generation < checkpoint.generation {
+                    *newest = (log, checkpoint);
+                }
+            }
+        }
+        logs
+    }
+}
+
+/// One reading of a directory.
+struct Reading<E: Env> {
+    rt: Rc<Runtime<E>>,
+    dir: PathBuf,
+    rules: Rules,
+}
+
+impl<E: Env> Reading<E> {
+    async fn list(&self, path: &Path) -> Result<Vec<Entry>, RecoveryError> {
+        match self.rt.job(Job::List(path.into())).await {
+            Ok(Output::Entries(entries)) => Ok(entries),
+            Ok(_) => Ok(Vec::new()),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(cause) => Err(RecoveryError::Io { what: "list", path: path.into(), cause }),
+        }
+    }
+
+    async fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        match self.rt.job(Job::ReadFile(path.into(), FILE_BYTES_MAX)).await? {
+            Output::Bytes(bytes) => Ok(bytes),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    async fn own_files(&mut self) -> Result<OwnFiles, RecoveryError> {
+        let dir = self.dir.join(OWN_DIR);
+        let mut own = OwnFiles::default();
+        for entry in self.list(&dir).await? {
+            let path = dir.join(&entry.name);
+            if let Some(shard) = checkpoint_shard(&entry.name) {
+                // A checkpoint that cannot be read costs reading, nothing else: journals and segments say it all.
+                let checkpoint = self.read(&path).await.ok().and_then(|bytes| Checkpoint::decode(&bytes).ok());
+                own.checkpoints.push((path, shard, checkpoint));
+            } else if let Some((shard, generation)) = parse_journal_name(&entry.name) {
+                own.journals.push((path, shard, generation, entry.len));
+            }
+        }
+        Ok(own)
+    }
+
+    async fn clean_number(&self) -> Result<Option<i64>, RecoveryError> {
+        let path = self.dir.join(CLEAN_SHUTDOWN);
+        let text = self.read(&path).await.map_err(|cause| RecoveryError::Io { what: "read", path, cause })?;
+        Ok(clean_shutdown::decode(&String::from_utf8_lossy(&text)))
+    }
+
+    /// After a proven clean stop: the checkpoints say everything.
+    async fn clean_logs(&self, own: &OwnFiles, dirs: &[String]) -> Vec<FoundLog> {
+        let known = own.logs();
+        let by_name: BTreeMap<String, &LogCheckpoint> =
+            known.values().map(|(log, _)| (log.name().to_string(), *log)).collect();
+        let mut logs = Vec::with_capacity(dirs.len());
+        for name in dirs {
+            if let Some(log) = by_name.get(name) {
+                logs.push(FoundLog::of_checkpoint(log, self.dir.join(name)));
+            } else if let Some(partition) = parse_partition_dir(name) {
+                logs.push(kafka::scan(&self.rt, &self.dir, partition, self.rules.block_bytes, false).await);
+            }
+        }
+        logs
+    }
+
+    async fn scanned_logs(&self, dirs: &[String], salvage: bool) -> Vec<FoundLog> {
+        let mut logs = Vec::new();
+        for partition in dirs.iter().filter_map(|name| parse_partition_dir(name)) {
+            logs.push(kafka::scan(&self.rt, &self.dir, partition, self.rules.block_bytes, salvage).await);
+        }
+        logs
+    }
+
+    /// Not stopped cleanly, and no journal: fine where there is nothing to lose.
+    async fn without_journal(&self, missing: String, dirs: &[String]) -> Result<(Start, Vec<FoundLog>), RecoveryError> {
+        if self.rules.salvage {
+            return Ok((Start::Salvaged, self.scanned_logs(dirs, true).await));
+        }
+        let mut logs = Vec::new();
+        for (name, partition) in dirs.iter().filter_map(|name| Some((name, parse_partition_dir(name)?))) {
+            let files = self.list(&self.dir.join(name)).await?;
+            if decide::segment_files(&files).values().any(|len| *len > 0) {
+                return Err(RecoveryError::JournalLost { dir: self.dir.clone(), missing });
+            }
+            if let Some(log) = self.identified(partition).await {
+                logs.push(log);
+            }
+        }
+        Ok((Start::Fresh, logs))
+    }
+
+    async fn journaled_logs(&self, own: &OwnFiles, dirs: &[String]) -> Result<Vec<FoundLog>, RecoveryError> {
+        let mut journals = Journals::default();
+        for (path, shard, _, _) in &own.journals {
+            let failed = |cause| RecoveryError::Io { what: "read", path: path.clone(), cause };
+            self.flush(path).await.map_err(failed)?;
+            journals.add(*shard, self.read(path).await.map_err(failed)?, self.rules.block_bytes);
+        }
+        let checkpoints = own.logs();
+        let mut logs = Vec::new();
+        for partition in dirs.iter().filter_map(|name| parse_partition_dir(name)) {
+            let Some(found) = self.identified(partition).await else { continue };
+            if found.quarantined.is_some() {
+                logs.push(found);
+                continue;
+            }
+            let id = found.id;
+            let files = self.list(&found.dir).await?;
+            let checkpoint =
+                checkpoints.get(&id).map(|(log, by)| ((*log).clone(), by.generation, by.clean_stop.is_some()));
+            let entries = journals.entries.remove(&id).unwrap_or_default();
+            let lost = journals.lost_end(id, entries.last());
+            let log_start = checkpoint.as_ref().map_or(Offset::ZERO, |(log, ..)| Offset(log.log_start));
+            let known = Known { found: FoundLog { log_start, ..found }, checkpoint, entries, files };
+            let mut log = decide::recover(&self.rt, known, self.rules.block_bytes).await;
+            if let (Some((_, sequence)), None) = (lost, &log.quarantined) {
+                log.quarantined =
+                    Some(format!("journal record {sequence}, which may say where it ends, cannot be read").into());
+            }
+            logs.push(log);
+        }
+        Ok(logs)
+    }
+
+    /// A log by its directory: `None` where its making was cut short, quarantined where nothing says whose it is.
+    async fn identified(&self, name: TopicPartition) -> Option<FoundLog> {
+        let dir = self.dir.join(name.to_string());
+        let id = |topic_id| PartitionId { topic_id, partition: name.partition };
+        let text = match self.read(&dir.join(PARTITION_METADATA)).await {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let files = self.list(&dir).await.unwrap_or_default();
+                let holds = decide::segment_files(&files).values().any(|len| *len > 0);
+                let reason = holds.then(|| Arc::from(format!("no {PARTITION_METADATA}: nothing says whose it is")))?;
+                return Some(FoundLog { quarantined: Some(reason), ..FoundLog::new(id(TopicId::ZERO), name, dir) });
+            }
+            Err(error) => {
+                let reason = Some(format!("{PARTITION_METADATA}: {error}").into());
+                return Some(FoundLog { quarantined: reason, ..FoundLog::new(id(TopicId::ZERO), name, dir) });
+            }
+        };
+        Some(match partition_metadata::decode(&String::from_utf8_lossy(&text)) {
+            Ok(topic_id) => FoundLog::new(id(topic_id), name, dir),
+            Err(error) => {
+                let reason = Some(format!("{PARTITION_METADATA}: {error}").into());
+                FoundLog { quarantined: reason, ..FoundLog::new(id(TopicId::ZERO), name, dir) }
+            }
+        })
+    }
+
+    async fn flush(&self, path: &Path) -> io::Result<()> {
+        let how = OpenHow { write: true, ..OpenHow::default() };
+        match self.rt.job(Job::Open(path.into(), how)).await? {
+            Output::File(file) => self.rt.flush(&file).await,
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The name of a shard's journal of one start.
+#[must_use]
+pub fn journal_name(shard: ShardId, generation: u64) -> String {
+    format!("{JOURNAL_PREFIX}{}-{generation}", shard.0)
+}
+
+fn parse_journal_name(name: &str) -> Option<(u16, u64)> {
+    let (shard, generation) = name.strip_prefix(JOURNAL_PREFIX)?.split_once('-')?;
+    Some((shard.parse().ok()?, generation.parse().ok()?))
+}
+
+fn checkpoint_shard(name: &str) -> Option<u16> {
+    name.strip_prefix(checkpoint::FILE_PREFIX)?.parse().ok()
+}
+
+/// The node's own files within a log directory.
+pub const OWN_DIR: &str = ".ringmain";
+const JOURNAL_PREFIX: &str = "journal-";
+/// The largest file that is read whole: a journal.
+const FILE_BYTES_MAX: usize = 2 << 30;
