@@ -15,15 +15,24 @@
 
 mod assignment;
 pub mod config_key;
+mod control;
+pub mod identity;
 pub mod image;
+mod log;
 pub mod names;
+pub mod producer_ids;
 pub mod records;
+mod replay;
 pub mod topic_config;
 pub mod topic_keys;
 pub mod topics;
 mod wire;
 
 pub use config_key::ConfigError;
+pub use identity::Identity;
 pub use image::{Image, PartitionImage, Topic};
+pub use log::{METADATA_PARTITION, MetadataLog, Start, metadata_log_config, metadata_partition_name};
+pub use producer_ids::ProducerIdBlock;
+pub use replay::MetadataError;
 pub use topic_config::{ConfigEntry, ConfigSource, TopicConfig, TopicDefaults};
 pub use topics::{Cluster, NewPartitions, NewTopic, TopicError, TopicRef};
