@@ -51,6 +51,11 @@ impl Committer {
         }
     }
 
+    /// Windows under way.
+    pub(super) fn under_way(&self) -> usize {
+        self.under_way.get()
+    }
+
     /// Whether no window is under way.
     pub(super) fn is_idle(&self) -> bool {
         self.under_way.get() == 0

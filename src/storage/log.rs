@@ -21,6 +21,7 @@ use super::progress::{Goal, Progress};
 use super::segment::Segment;
 use super::segment_index::{BatchPlace, interval};
 use super::writer::Writer;
+use crate::io::buf::CLASSES_BYTES;
 use crate::io::local::Notify;
 use crate::io::{AppendBuf, Env};
 use crate::record::batch::CRC_AT;
@@ -355,8 +356,10 @@ impl<E: Env> Log<E> {
             if self.writer.memory.is_waited_for() && !waited {
                 return false;
             }
+            let memory = &self.writer.memory;
+            let smallest = memory.chunk_bytes_min();
             let wanted = self.next_chunk_bytes(bytes - free_bytes);
-            let Some(buf) = self.writer.memory.take(wanted) else { return false };
+            let Some(buf) = memory.take(wanted).or_else(|| memory.take(smallest)) else { return false };
             self.writer.memory.note_taken(self, buf.capacity());
             self.tail.borrow_mut().add_spare(buf);
         }
@@ -369,13 +372,13 @@ impl<E: Env> Log<E> {
         let smallest = self.writer.memory.chunk_bytes_min();
         let before = self.chunk_bytes.get();
         let size = match since_ns {
-            0..CHUNK_QUICK_NS => (before * 4).min(CHUNK_BYTES_MAX),
+            0..CHUNK_QUICK_NS => (before * 4).min(self.writer.memory.chunk_bytes_max()),
             CHUNK_QUICK_NS..CHUNK_SLOW_NS => before,
             CHUNK_SLOW_NS.. => smallest,
         };
         self.chunk_bytes.set(size.max(smallest));
-        let fitting = crate::io::buf::CLASSES_BYTES.iter().rev().find(|class| **class <= missing);
-        self.chunk_bytes.get().max(fitting.copied().unwrap_or(smallest))
+        let fitting = CLASSES_BYTES.iter().rev().find(|class| **class <= missing).copied().unwrap_or(smallest);
+        self.chunk_bytes.get().max(fitting.min(self.writer.memory.chunk_bytes_max()))
     }
 
     /// Whether a batch of so many bytes would be taken now.
@@ -525,8 +528,6 @@ pub(super) fn segment_path(dir: &Path, base_offset: Offset) -> PathBuf {
 pub(super) const NO_PLACE: u64 = u64::MAX;
 /// Rolled segments that wait for room, at the most: what one window can name.
 pub(super) const SEALING_MAX: usize = 32;
-/// The pool's largest class.
-const CHUNK_BYTES_MAX: usize = 1 << 20;
 /// A chunk that was filled within this time is followed by a larger one: 10 chunks a second.
 const CHUNK_QUICK_NS: u64 = 100_000_000;
 /// A chunk that lasted so long is followed by the smallest one.

@@ -12,6 +12,7 @@ use std::rc::{Rc, Weak};
 use std::task::Poll;
 
 use super::log::Log;
+use crate::io::buf::CLASSES_BYTES;
 use crate::io::local::Notify;
 use crate::io::{AppendBuf, Env, Pool, Runtime};
 
@@ -60,6 +61,12 @@ impl<E: Env> Memory<E> {
     /// The smallest chunk.
     pub(super) fn chunk_bytes_min(&self) -> usize {
         self.chunk_bytes_min
+    }
+
+    /// The largest chunk: the largest class that the budget holds many of.
+    pub(super) fn chunk_bytes_max(&self) -> usize {
+        let fitting = CLASSES_BYTES.iter().rev().find(|class| **class <= self.pool.cap_bytes() / CHUNKS_MIN);
+        fitting.copied().unwrap_or(0).max(self.chunk_bytes_min)
     }
 
     /// Memory for a chunk, freeing what is stored where there is none left. No log's tail may be borrowed.
@@ -170,6 +177,8 @@ async fn either(one: impl Future<Output = ()>, other: impl Future<Output = ()>) 
 
 /// A page: what the pool's smallest class holds.
 const CHUNK_BYTES_MIN: usize = 4 << 10;
+/// Chunks of the largest size that the budget holds at the least.
+const CHUNKS_MIN: usize = 32;
 /// Logs that one call looks at before it gives up: bounds the work of an append.
 const ATTEMPTS: usize = 16;
 /// How long a waiter sleeps before it looks again by itself.

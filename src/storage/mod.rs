@@ -58,6 +58,8 @@ mod settle;
 mod space;
 pub mod time_index;
 mod window;
+#[cfg(test)]
+mod write_tests;
 mod writer;
 
 pub use config::{Config, Disk, LogConfig};

@@ -100,10 +100,17 @@ impl<E: Env> Writer<E> {
 
     /// Opens the file of a segment that an earlier start of the node wrote. What lies behind its last block is room.
     async fn open_found(self: &Rc<Self>, segment: &Rc<Segment<E>>) -> io::Result<()> {
-        let how = OpenHow { write: true, create: true, direct: true };
+        let how = OpenHow { write: true, create: false, direct: true };
         let Output::File(file) = self.rt.job(Job::Open(segment.path.clone(), how)).await? else { return no_output() };
-        // The block of the last partial bytes is there, also where the file ends within it.
-        let file_bytes = self.config.block_ceil(segment.file_bytes.get().max(segment.end_position.get()));
+        let end = self.config.block_ceil(segment.end_position.get());
+        let mut file_bytes = self.config.block_floor(segment.file_bytes.get());
+        if file_bytes < end {
+            // The file ends within the last block. To write that block would change the file's length, which is metadata.
+            let to = end + self.config.prepare_bytes_min;
+            self.space.wait_for(&self.rt, self.config.prepare_bytes_min).await;
+            self.rt.job(Job::PrepareRange(file.clone(), end..to, Prepare::Zeros)).await?;
+            file_bytes = to;
+        }
         segment.file_bytes.set(file_bytes);
         segment.prepared.set(segment.submitted.get());
         segment.file.replace(Some(file));
@@ -114,6 +121,7 @@ impl<E: Env> Writer<E> {
     async fn new_file(self: &Rc<Self>, bytes: u64) -> io::Result<Spare<E>> {
         let bytes = self.config.block_ceil(bytes);
         self.space.wait_for(&self.rt, bytes).await;
+        self.recycle.make_dir(&self.rt).await?;
         let path = self.recycle.new_path();
         let how = OpenHow { write: true, create: true, direct: true };
         let Output::File(file) = self.rt.job(Job::Open(path.clone(), how)).await? else { return no_output() };

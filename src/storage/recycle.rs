@@ -11,13 +11,14 @@ use std::rc::Rc;
 
 use super::segment::Segment;
 use super::writer::Writer;
-use crate::io::{Env, Job, OpenHow, Output};
+use crate::io::{Env, Job, OpenHow, Output, Runtime};
 
 /// The pool of one shard.
 pub(super) struct Recycle<E: Env> {
     dir: PathBuf,
     prefix: String,
     made: Cell<u64>,
+    has_dir: Cell<bool>,
     bytes_max: u64,
     bytes: Cell<u64>,
     spares: RefCell<Vec<Spare<E>>>,
@@ -39,11 +40,21 @@ impl<E: Env> Recycle<E> {
             dir: log_dir.join(".ringmain").join("recycle"),
             prefix: prefix.to_owned(),
             made: Cell::new(0),
+            has_dir: Cell::new(false),
             bytes_max,
             bytes: Cell::new(0),
             spares: RefCell::default(),
             held: RefCell::default(),
         }
+    }
+
+    /// Makes the pool's directory where it is missing.
+    pub(super) async fn make_dir(&self, rt: &Rc<Runtime<E>>) -> io::Result<()> {
+        if !self.has_dir.get() {
+            rt.job(Job::CreateDir(self.dir.clone())).await?;
+            self.has_dir.set(true);
+        }
+        Ok(())
     }
 
     /// A path of the pool that no file had in this start of the node.
@@ -101,6 +112,7 @@ impl<E: Env> Writer<E> {
         if bytes < self.config.prepare_bytes_min || !self.recycle.has_place_for(bytes) {
             return self.rt.job(Job::Remove(segment.path.clone())).await.map(drop);
         }
+        self.recycle.make_dir(&self.rt).await?;
         let path = self.recycle.new_path();
         self.rt.job(Job::Rename(segment.path.clone(), path.clone())).await?;
         self.adopt(path, bytes).await
