@@ -2,10 +2,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ringmain::metadata::records::MetadataRecord;
+use ringmain::metadata::records::Record;
 
 fuzz_target!(|data: &[u8]| {
-    if let Ok(record) = MetadataRecord::decode(data) {
-        assert_eq!(MetadataRecord::decode(&record.encode()).ok(), Some(record));
+    if let Ok(record) = Record::decode(data) {
+        assert_eq!(Record::decode(&record.encode()).ok(), Some(record));
     }
 });
