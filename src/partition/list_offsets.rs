@@ -1,7 +1,11 @@
 //! ListOffsets: an offset by its place in the log, or by time.
 
-use super::{Error, Partition};
+use std::sync::Arc;
+
+use super::{Error, Partition, UNDEFINED_EPOCH};
 use crate::io::Env;
+use crate::record::{self, RecordError};
+use crate::storage::{self, FoundBatch};
 use crate::types::Offset;
 
 /// What is asked for, as the wire encodes it in a timestamp.
@@ -58,10 +62,95 @@ impl FoundOffset {
 
 impl<E: Env> Partition<E> {
     /// Answers one ListOffsets target under the leader epoch that the client knows (-1: none).
+    ///
+    /// What a client has been told at acks=1 it finds: where the answer depends on records that are appended and not yet
+    /// visible, this waits for them, one or two windows. A log that will never make them visible (poisoned) is not waited
+    /// for.
     pub async fn find_offset(&self, target: OffsetTarget, leader_epoch: i32) -> Result<FoundOffset, Error> {
         self.check_readable()?;
         self.check_leader_epoch(leader_epoch)?;
-        let _ = target;
-        unimplemented!("ListOffsets")
+        match target {
+            OffsetTarget::Latest => {
+                self.wait_visible(self.log.log_end_offset()).await;
+                let (offset, leader_epoch) = (self.high_watermark(), self.leader_epoch.get());
+                Ok(FoundOffset { offset, timestamp: -1, leader_epoch })
+            }
+            OffsetTarget::Earliest | OffsetTarget::EarliestLocal => {
+                Ok(self.found(self.log.log_start_offset(), record::batch::NO_TIMESTAMP))
+            }
+            OffsetTarget::LatestTiered | OffsetTarget::EarliestPendingUpload => Ok(FoundOffset::NONE),
+            OffsetTarget::MaxTimestamp => self.find_max_timestamp().await,
+            OffsetTarget::Timestamp(timestamp) => self.find_by_time(timestamp).await,
+        }
+    }
+
+    /// Waits until records below `offset` are visible, or never will be.
+    async fn wait_visible(&self, offset: Offset) {
+        if offset <= self.high_watermark() {
+            return;
+        }
+        let strict = self.config.borrow().log.flush_every_window;
+        // An error says that the log goes no further: then the high watermark is all there is.
+        let _stays_below =
+            if strict { self.log.wait_durable(offset).await } else { self.log.wait_written(offset).await };
+    }
+
+    async fn find_max_timestamp(&self) -> Result<FoundOffset, Error> {
+        self.wait_visible(self.log.log_end_offset()).await;
+        let Some(batch) = self.log.batch_of_max_timestamp(self.high_watermark()).await? else {
+            return Ok(FoundOffset::NONE);
+        };
+        let found = self.decode(batch, |bytes| record::find_max_timestamp(bytes)).await?;
+        Ok(found.map_or(FoundOffset::NONE, |(offset, timestamp)| self.found(offset, timestamp)))
+    }
+
+    async fn find_by_time(&self, target: i64) -> Result<FoundOffset, Error> {
+        let log_end = self.log.log_end_offset();
+        let mut from = self.log.log_start_offset();
+        loop {
+            let visible = self.high_watermark();
+            while let Some(batch) = self.log.batch_by_time(from, visible, target).await? {
+                from = batch.header.next_offset();
+                // A header may promise a time that none of its records has.
+                let found = self.decode(batch, move |bytes| record::find_by_time(bytes, target)).await?;
+                if let Some((offset, timestamp)) = found {
+                    return Ok(self.found(offset, timestamp));
+                }
+            }
+            from = from.max(visible);
+            if visible >= log_end {
+                return Ok(FoundOffset::NONE);
+            }
+            self.wait_visible(log_end).await;
+            if self.high_watermark() == visible {
+                return Ok(FoundOffset::NONE);
+            }
+        }
+    }
+
+    /// Looks into one batch, away from the shard: decompressing may take long.
+    async fn decode(&self, batch: FoundBatch, look: impl Look) -> Result<Option<(Offset, i64)>, Error> {
+        let log_start = self.log.log_start_offset();
+        let looked = self.rt.compute(move || match batch.records.contiguous() {
+            Some(bytes) => look(bytes),
+            // copies: one batch in several chunks, to look for a timestamp
+            None => look(&batch.records.parts().iter().map(AsRef::as_ref).collect::<Vec<&[u8]>>().concat()),
+        });
+        let looked = looked.await.map_err(|cause| {
+            let (what, path, cause) = ("look for a timestamp in", self.log.dir().to_owned(), Arc::new(cause));
+            storage::Error::Io { what, path, cause }
+        })?;
+        let found = looked.map_err(|cause| Error::Record { partition: self.name().clone(), cause })?;
+        Ok(found.map(|(offset, timestamp)| (offset.max(log_start), timestamp)))
+    }
+
+    fn found(&self, offset: Offset, timestamp: i64) -> FoundOffset {
+        let leader_epoch = self.epochs.borrow().epoch_at(offset).unwrap_or(UNDEFINED_EPOCH);
+        FoundOffset { offset, timestamp, leader_epoch }
     }
 }
+
+/// A search in the bytes of one batch.
+trait Look: FnOnce(&[u8]) -> Result<Option<(Offset, i64)>, RecordError> + Send + 'static {}
+
+impl<F: FnOnce(&[u8]) -> Result<Option<(Offset, i64)>, RecordError> + Send + 'static> Look for F {}
