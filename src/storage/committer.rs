@@ -71,6 +71,7 @@ impl<E: Env> Writer<E> {
         self.note_written(&window, &landed);
         self.committer.written.pass();
 
+        self.config.sabotage.ack_early(&window.parts);
         let flushed = self.flusher.flush(&self.rt, window.touched(&self.journal_file)).await;
         self.committer.durable.await_turn(sequence).await;
         self.note_durable(&window, flushed);
@@ -203,7 +204,7 @@ impl<E: Env> Writer<E> {
             window.discard(&mut journal);
             return !self.dirty.borrow().is_empty();
         }
-        let sent = window.send(&mut journal, |op| self.rt.submit(op));
+        let sent = window.send(&mut journal, |op| self.rt.submit(self.config.sabotage.journal_write(op)));
         drop(journal);
         self.committer.under_way.set(self.committer.under_way.get() + 1);
         self.rt.spawn(Rc::clone(self).commit(sent)).detach();

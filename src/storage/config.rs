@@ -1,5 +1,6 @@
 //! What an operator and a topic may set of the log, under Kafka's keys, with Kafka's defaults where Kafka has one.
 
+use super::sabotage::Sabotage;
 use crate::io::device::{DeviceFlush, FlushScope};
 
 /// What holds for all logs of a directory.
@@ -37,6 +38,9 @@ pub struct Config {
     pub descriptors: usize,
     /// `segment.flush=file`: flush every file of a window even where one flush per device is proven enough.
     pub flush_files: bool,
+    /// A rule to break, in tests of the simulation.
+    #[doc(hidden)]
+    pub sabotage: Sabotage,
 }
 
 /// What `io::device` found out about the device under a directory; a plain value, so that the simulator can set it.
@@ -104,6 +108,7 @@ impl Default for Config {
             index_bytes: 32 << 20,
             descriptors: 4096,
             flush_files: false,
+            sabotage: Sabotage::None,
         }
     }
 }

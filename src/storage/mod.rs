@@ -52,6 +52,7 @@ mod progress;
 mod read;
 pub mod recovery;
 mod recycle;
+mod sabotage;
 mod segment;
 pub mod segment_index;
 mod settle;
@@ -66,5 +67,7 @@ pub use config::{Config, Disk, LogConfig};
 pub use error::Error;
 pub use log::{Append, Appended, Log, Recovered, Stamp};
 pub use read::{FoundBatch, Part, ReadPlan, Reading};
+#[doc(hidden)]
+pub use sabotage::Sabotage;
 pub use segment::SegmentRef;
 pub use writer::{Directory, JournalStart, Writer};

@@ -18,6 +18,7 @@ use super::flush::Touched;
 use super::journal::Journal;
 use super::journal::record::{ENTRY_BYTES, Encoder, Entry, Kind};
 use super::log::{Guard, Log, Mark, NO_PLACE};
+use super::sabotage;
 use super::segment::Segment;
 use crate::io::runtime::Pending;
 use crate::io::{AppendBuf, Env, Op};
@@ -143,7 +144,12 @@ impl<E: Env> Window<E> {
             self.write(log, segment, log.writer.config.block_floor(segment.end_position.get()), &mut touched);
         }
         let mark = log.end_mark();
-        self.entry(log, Kind::End, mark);
+        if let Some(write) = sabotage::rewrite_block(log, mark, &mut touched) {
+            self.writes.push((self.parts.len(), write));
+            self.entry_from(log, Kind::End, mark, mark.position);
+        } else {
+            self.entry(log, Kind::End, mark);
+        }
         let part = self.part(log, mark);
         part.stored = Some((mark.segment, log.writer.config.block_floor(mark.position)));
         part.touched = touched;
@@ -221,6 +227,10 @@ impl<E: Env> Window<E> {
         let given = log.segments.borrow().get(&mark.segment).map_or(u64::MAX, |segment| segment.submitted.get());
         // A segment that retention removed has no tail. A sealed segment, or a frozen one, may have been given more than the block that the mark lies in.
         let tail_position = given.min(if kind == Kind::Frozen { block } else { mark.position });
+        self.entry_from(log, kind, mark, tail_position);
+    }
+
+    fn entry_from(&mut self, log: &Log<E>, kind: Kind, mark: Mark, tail_position: u64) {
         let parts = log.tail.borrow().slices(mark.segment, tail_position..mark.position);
         let parts = parts.expect("the tail is in memory");
         let entry = Entry {
@@ -275,6 +285,7 @@ impl<E: Env> Sent<E> {
             let Some(file) = segment.file.borrow().clone() else { continue };
             if segment.flush_alone.get() { touched.alone.push(file) } else { touched.others.push(file) }
         }
+        sabotage::flush_less(&self.parts, &mut touched);
         touched
     }
 }
