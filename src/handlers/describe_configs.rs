@@ -67,7 +67,7 @@ fn entries(
             Ok(image.defaults().describe(&topic.configs))
         }
         BROKER if name.is_empty() => Ok(Vec::new()),
-        BROKER if name.parse() == Ok(node_id) => Ok(image.defaults().describe(&Default::default())),
+        BROKER if name.parse() == Ok(node_id) => Ok(broker_entries(image, node_id)),
         BROKER => {
             let message = format!("Unexpected broker id, expected {node_id} or empty string, but received {name}");
             Err((ErrorCode::InvalidRequest, message))
@@ -78,6 +78,11 @@ fn entries(
         )),
         unknown => Err((ErrorCode::InvalidRequest, format!("Unsupported resource type: {unknown}"))),
     }
+}
+
+fn broker_entries(image: &Image, node_id: i32) -> Vec<ConfigEntry> {
+    let id = node_id.to_string();
+    image.defaults().describe_broker(&[("node.id", id.clone()), ("broker.id", id)])
 }
 
 fn show(entry: &ConfigEntry, request: &DescribeConfigsRequestData) -> DescribeConfigsResourceResult {

@@ -14,6 +14,7 @@
 //! at all.
 
 mod assignment;
+mod broker_config;
 pub mod config_key;
 mod control;
 pub mod identity;

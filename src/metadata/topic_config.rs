@@ -86,19 +86,17 @@ pub struct ConfigSynonym {
     pub source: ConfigSource,
 }
 
-/// What the operator set of topic defaults: the broker keys of [`TOPIC_KEYS`]' synonyms, as text.
+/// What the operator set: the topic defaults among it are the broker keys of [`TOPIC_KEYS`]' synonyms.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TopicDefaults {
     set: BTreeMap<String, String>,
 }
 
 impl TopicDefaults {
-    /// Takes the operator's settings, and leaves out what is no topic default. An error names the key that holds what a
-    /// topic could not be set to either.
+    /// Takes the operator's settings. An error names the key that holds what a topic could not be set to either; settings
+    /// that are no topic defaults are not looked at.
     pub fn new(settings: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
-        let is_default = |name: &str| TOPIC_KEYS.iter().any(|row| row.synonyms.iter().any(|(of, _)| *of == name));
-        let set = settings.iter().filter(|(name, _)| is_default(name));
-        let defaults = Self { set: set.map(|(name, value)| (name.clone(), value.clone())).collect() };
+        let defaults = Self { set: settings.clone() };
         for row in &TOPIC_KEYS {
             for (name, factor) in row.synonyms {
                 if let Some(value) = defaults.set.get(*name) {
@@ -109,6 +107,11 @@ impl TopicDefaults {
         }
         defaults.resolve(&BTreeMap::new())?;
         Ok(defaults)
+    }
+
+    /// What the operator set under a broker key.
+    pub(super) fn operator_setting(&self, name: &str) -> Option<&str> {
+        self.set.get(name).map(String::as_str)
     }
 
     /// Checks a topic's own settings and resolves what its partitions obey.

@@ -1,0 +1,122 @@
+//! What DescribeConfigs shows of the broker: the settings that have an effect here, and none that has not.
+//!
+//! Read by the handler. Kafka's other broker keys mean nothing here and are not shown, because a shown value would be
+//! believed. All of them are read-only: they are set before the node starts.
+
+use super::config_key::ConfigType::{self, Boolean, Int, List, Long, String as Text};
+use super::topic_config::{ConfigEntry, ConfigSource, ConfigSynonym, TopicDefaults};
+use super::topic_keys::TOPIC_KEYS;
+
+/// A broker setting that is no topic default.
+struct BrokerKey {
+    name: &'static str,
+    kind: ConfigType,
+    default: Option<&'static str>,
+    doc: &'static str,
+}
+
+const fn key(name: &'static str, kind: ConfigType, default: Option<&'static str>, doc: &'static str) -> BrokerKey {
+    BrokerKey { name, kind, default, doc }
+}
+
+#[rustfmt::skip]
+static BROKER_KEYS: [BrokerKey; 18] = [
+    key("advertised.listeners", List, None, "The address that clients are told to use."),
+    key("auto.create.topics.enable", Boolean, Some("true"), "Whether asking for a topic's metadata makes it."),
+    key("broker.id", Int, None, "The same as node.id."),
+    key("broker.rack", Text, None, "The rack that Metadata names."),
+    key("connections.max.idle.ms", Long, Some("600000"), "How long a connection may be silent."),
+    key("default.replication.factor", Int, Some("1"), "Replicas of a topic made without a count; only 1 is possible."),
+    key("fetch.max.bytes", Int, Some("57671680"), "The most that one Fetch answers."),
+    key("listeners", List, Some("127.0.0.1:9092,[::1]:9092"), "Addresses to listen on."),
+    key("log.dir", Text, None, "The same as log.dirs."),
+    key("log.dirs", Text, Some("./data"), "The data directory."),
+    key("max.connections", Int, None, "Connections at once."),
+    key("memory", Text, None, "The memory figure of the node."),
+    key("node.id", Int, Some("1"), "This node's id."),
+    key("num.partitions", Int, Some("1"), "Partitions of a topic made without a count."),
+    key("segment.flush", Text, Some("auto"), "auto: one flush per device where that is proven enough; file: one per file."),
+    key("segment.reserve.bytes", Long, Some("268435456"), "Bytes of the file system that are never used."),
+    key("shards", Int, None, "Shards, each on a core of its own."),
+    key("socket.request.max.bytes", Int, Some("104857600"), "The largest request."),
+];
+
+impl TopicDefaults {
+    /// What DescribeConfigs shows of the broker, sorted by name. `facts` are values that the node settled itself (its id, its
+    /// port): they take the place of defaults.
+    #[must_use]
+    pub fn describe_broker(&self, facts: &[(&str, String)]) -> Vec<ConfigEntry> {
+        let own = BROKER_KEYS.iter().map(|key| (key.name, key.kind, key.default.map(str::to_owned), key.doc));
+        let of_topics = TOPIC_KEYS.iter().flat_map(|row| {
+            let last = row.synonyms.len().saturating_sub(1);
+            row.synonyms.iter().enumerate().map(move |(at, (name, factor))| {
+                // Of several keys for one setting (ms, minutes, hours) Kafka gives the weakest the default.
+                let default = row.key.default.filter(|_| at == last);
+                (*name, row.key.kind, default.map(|default| in_unit(default, *factor)), row.key.doc)
+            })
+        });
+        let entry = |(name, kind, default, doc): (&str, ConfigType, Option<String>, &'static str)| {
+            let fact = facts.iter().find(|(of, _)| *of == name).map(|(_, value)| value.clone());
+            self.broker_entry(name, kind, fact.or(default), doc)
+        };
+        let mut entries: Vec<ConfigEntry> = own.chain(of_topics).map(entry).collect();
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        entries
+    }
+
+    fn broker_entry(&self, name: &str, kind: ConfigType, default: Option<String>, doc: &'static str) -> ConfigEntry {
+        let synonym = |value: String, source| ConfigSynonym { name: name.to_owned(), value: Some(value), source };
+        let set = self.operator_setting(name).map(|value| synonym(value.to_owned(), ConfigSource::StaticBrokerConfig));
+        let default = default.map(|value| synonym(value, ConfigSource::DefaultConfig));
+        let synonyms: Vec<ConfigSynonym> = set.into_iter().chain(default).collect();
+        let (value, source) =
+            synonyms.first().map_or((None, ConfigSource::DefaultConfig), |first| (first.value.clone(), first.source));
+        ConfigEntry { name: name.to_owned(), value, source, kind: kind.code(), read_only: true, doc, synonyms }
+    }
+}
+
+/// A topic key's default in the unit of one of its broker keys.
+fn in_unit(default: &str, factor: i64) -> String {
+    default.parse::<i64>().map_or_else(|_| default.to_owned(), |number| (number / factor).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn describe(settings: &[(&str, &str)], facts: &[(&str, String)]) -> BTreeMap<String, ConfigEntry> {
+        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let defaults = TopicDefaults::new(&settings).expect("possible");
+        defaults.describe_broker(facts).into_iter().map(|entry| (entry.name.clone(), entry)).collect()
+    }
+
+    #[test]
+    fn every_key_is_shown_once() {
+        let entries = TopicDefaults::default().describe_broker(&[]);
+        assert!(entries.is_sorted_by(|a, b| a.name < b.name));
+        assert!(entries.iter().all(|entry| entry.read_only));
+    }
+
+    #[test]
+    fn defaults_are_shown_in_the_keys_own_unit() {
+        let entries = describe(&[], &[]);
+        assert_eq!(entries["log.retention.hours"].value.as_deref(), Some("168"));
+        assert_eq!(entries["log.retention.ms"].value, None);
+        assert_eq!(entries["log.roll.hours"].value.as_deref(), Some("168"));
+        assert_eq!(entries["log.segment.bytes"].value.as_deref(), Some("1073741824"));
+        assert_eq!(entries["log.cleanup.policy"].value.as_deref(), Some("delete"));
+    }
+
+    #[test]
+    fn settings_and_facts_take_the_place_of_defaults() {
+        let facts = [("node.id", "7".to_owned())];
+        let entries = describe(&[("num.partitions", "3"), ("log.retention.hours", "1")], &facts);
+        assert_eq!(entries["node.id"].value.as_deref(), Some("7"));
+        let partitions = &entries["num.partitions"];
+        assert_eq!((partitions.value.as_deref(), partitions.source), (Some("3"), ConfigSource::StaticBrokerConfig));
+        assert_eq!(partitions.synonyms.len(), 2);
+        assert_eq!(entries["log.retention.hours"].value.as_deref(), Some("1"));
+    }
+}
