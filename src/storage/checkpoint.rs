@@ -57,6 +57,8 @@ pub struct LogCheckpoint {
     pub time_index: Vec<u8>,
     /// What `partition/` keeps beside the log.
     pub state: PartitionState,
+    /// Why the log is not served, if so: a quarantine outlives its start, until an operator has looked.
+    pub quarantined: Option<String>,
 }
 
 /// One segment.

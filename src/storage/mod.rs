@@ -52,11 +52,14 @@ mod progress;
 mod read;
 pub mod recovery;
 mod recycle;
+mod retention;
 mod sabotage;
 mod segment;
 pub mod segment_index;
 mod settle;
 mod space;
+pub mod stop;
+mod store;
 pub mod time_index;
 mod window;
 #[cfg(test)]
@@ -70,4 +73,5 @@ pub use read::{FoundBatch, Part, ReadPlan, Reading};
 #[doc(hidden)]
 pub use sabotage::Sabotage;
 pub use segment::SegmentRef;
+pub use store::{Share, StateOf, Store};
 pub use writer::{Directory, JournalStart, Writer};

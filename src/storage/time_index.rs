@@ -116,6 +116,18 @@ impl TimeIndex {
         self.bytes.truncate(kept * ENTRY_BYTES);
     }
 
+    /// Keeps at most about `entries_max` entries, the last one among them, and gives the memory of the others back.
+    pub fn thin(&mut self, entries_max: usize) {
+        let count = self.entry_count();
+        let step = count.div_ceil(entries_max.max(1)).max(1);
+        let mut kept = Vec::new();
+        for entry in (0..count).filter(|entry| (count - 1 - entry).is_multiple_of(step)) {
+            // copies: an index entry
+            kept.extend_from_slice(&self.bytes[entry * ENTRY_BYTES..][..ENTRY_BYTES]);
+        }
+        self.bytes = kept;
+    }
+
     /// The file's contents.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

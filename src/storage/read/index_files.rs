@@ -46,6 +46,14 @@ impl<E: Env> Log<E> {
         }
     }
 
+    /// A rolled segment whose index files are written is like one that was loaded: its indexes go when memory is short.
+    pub(in crate::storage) fn forget_index(&self, segment: &Rc<Segment<E>>) {
+        let bytes = segment.index.borrow().as_ref().map(SegmentIndex::resident_bytes);
+        if let Some(bytes) = bytes {
+            self.writer.reads.note_index(segment, bytes);
+        }
+    }
+
     async fn read_index(&self, segment: &Segment<E>) -> Option<SegmentIndex> {
         let end = segment.end_position.get();
         let offsets = self.index_file(&index_path(&segment.path, "index")).await?;

@@ -265,7 +265,7 @@ impl<E: Env> Log<E> {
     }
 
     /// Whether every byte of a rolled segment is in its file for good.
-    fn is_stored(&self, segment: &Segment<E>) -> bool {
+    pub(super) fn is_stored(&self, segment: &Segment<E>) -> bool {
         segment.sealed.get() && (segment.base_offset, segment.end_position.get()) <= self.stored.get()
     }
 

@@ -12,7 +12,7 @@ use super::{FoundLog, OWN_DIR, RecoveryError, journal_name};
 use crate::io::{AppendBuf, Env, Job, OpenHow, Output, Prepare, Runtime, Slice};
 use crate::storage::Config;
 use crate::storage::journal::record::{ENTRY_BYTES, Encoder, Entry, HEADER_BYTES, Header, Kind};
-use crate::storage::writer::JournalStart;
+use crate::storage::writer::{JournalStart, Writer};
 use crate::types::PartitionId;
 
 /// Makes the shard's journal and carries the live tails of `logs` into it. Answers, for each log carried, the logical
@@ -28,7 +28,8 @@ pub(in crate::storage) async fn open_journal<E: Env>(
     let failed = |cause| RecoveryError::Io { what: "make the journal", path: path.clone(), cause };
     let live: Vec<&FoundLog> = logs.iter().filter(|log| log.journaled && log.quarantined.is_none()).collect();
     let tails: u64 = live.iter().map(|log| (ENTRY_BYTES + log.tail.len()) as u64).sum();
-    let bytes = config.journal_bytes.max(config.block_ceil(tails * TAILS_SHARE));
+    let least = Writer::<E>::journal_bytes_min(config).max(tails * TAILS_SHARE);
+    let bytes = config.block_ceil(config.journal_bytes.max(least));
     let file = prepare(rt, &path, bytes).await.map_err(failed)?;
     let mut start = JournalStart { file, bytes, generation, position: 0, sequence: FIRST_SEQUENCE };
     let places = carry(rt, config, &mut start, &live).await.map_err(failed)?;

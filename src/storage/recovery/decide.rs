@@ -96,9 +96,11 @@ struct Walk<'a, E: Env> {
 /// Reads what must be read of one log and says where it ends.
 pub(super) async fn recover<E: Env>(rt: &Rc<Runtime<E>>, known: Known, block_bytes: usize) -> FoundLog {
     let Known { mut found, checkpoint, entries, files } = known;
+    let older = older_durable(&entries);
     let entries = newest_generation(entries, checkpoint.as_ref().map(|(_, generation, clean)| (*generation, *clean)));
     let mut marks: Vec<Mark> = entries.iter().map(mark).collect();
     if let Some(newest) = marks.last().map(Mark::at) {
+        marks.extend(older);
         marks.retain(|mark| mark.at() <= newest);
     }
     marks.sort_by_key(|mark| (mark.at(), mark.durable));
@@ -153,6 +155,14 @@ fn newest_generation(mut entries: Vec<LogEntry>, checkpoint: Option<(u64, bool)>
         entry.generation == newest && after
     });
     entries
+}
+
+/// The last flushed end that an earlier start left: it binds also where this start has flushed nothing yet. Its chain is
+/// another one.
+fn older_durable(entries: &[LogEntry]) -> Option<Mark> {
+    let newest = entries.last()?.generation;
+    let older = entries.iter().filter(|entry| entry.generation < newest && entry.flushed);
+    older.max_by_key(|entry| (entry.generation, entry.sequence)).map(|entry| Mark { chain: None, ..mark(entry) })
 }
 
 /// Segment files by base offset, with their lengths.
@@ -255,7 +265,7 @@ impl<'a, E: Env> Walk<'a, E> {
                 format!("the batches before offset {} are not those that were written", mark.cursor.offset).into(),
             ));
         }
-        self.chain = mark.chain;
+        self.chain = mark.chain.or(self.chain);
         Ok(())
     }
 
@@ -321,15 +331,16 @@ impl<'a, E: Env> Walk<'a, E> {
         found.journaled = !self.entries.is_empty();
         let tail =
             if sealed || !found.journaled { Ok(Vec::new()) } else { self.tail(floor, end.cursor.position).await };
-        let mut repaired = Ok(0);
+        let mut repaired = Ok(());
         for (base, reader) in self.readers.range_mut(..=end.segment) {
             let live_from = if *base == end.segment && !sealed { floor } else { u64::MAX };
             if repaired.is_ok() {
-                repaired = reader.repair(live_from).await;
+                let file_bytes = self.files.entry(*base).or_insert(0);
+                repaired = reader.repair(live_from).await.map(|end| *file_bytes = end.max(*file_bytes));
             }
         }
         match (tail, repaired) {
-            (Ok(tail), Ok(_)) => found.tail = tail,
+            (Ok(tail), Ok(())) => found.tail = tail,
             (Err(error), _) | (_, Err(error)) => {
                 found.quarantined = Some(format!("segment {}: {error}", end.segment).into());
             }
@@ -366,7 +377,7 @@ fn chained(chain: u32, crc: u32) -> u32 {
 }
 
 /// The index of the segment that a checkpoint's recovery point lies in, as far as the checkpoint has it.
-fn resumed_index(segment: &FoundSegment, checkpoint: &LogCheckpoint) -> SegmentIndex {
+pub(super) fn resumed_index(segment: &FoundSegment, checkpoint: &LogCheckpoint) -> SegmentIndex {
     let offsets = OffsetIndex::from_bytes(segment.base_offset, checkpoint.offset_index.clone(), segment.bytes);
     let times = TimeIndex::from_bytes(segment.base_offset, checkpoint.time_index.clone());
     let largest = TimestampOffset { timestamp: segment.max_timestamp, offset: segment.max_timestamp_offset };

@@ -1,7 +1,7 @@
 //! From the files of a log directory to what every log is: the first thing that a start does.
 //!
 //! `server/` calls [`recover`] on one shard while it holds the directory's lock and before any other file is touched;
-//! it gives each shard its logs ([`Found::take_shard`]); each shard opens its [`Store`](crate::storage::Store) with them; then
+//! it gives each shard its logs ([`Found::take_share`]); each shard opens its [`Store`](crate::storage::Store) with them; then
 //! [`Found::finish`] removes the journals of earlier starts.
 //!
 //! ```text
@@ -39,11 +39,15 @@ use std::sync::Arc;
 pub(super) use carry::open_journal;
 use decide::Known;
 use journals::Journals;
+use scan::SegmentReader;
 use thiserror::Error;
 
 use super::checkpoint::{self, Checkpoint, LogCheckpoint, PartitionState, SegmentCheckpoint};
-use super::kafka_files::{CLEAN_SHUTDOWN, PARTITION_METADATA, clean_shutdown, parse_partition_dir, partition_metadata};
+use super::kafka_files::{
+    CLEAN_SHUTDOWN, PARTITION_METADATA, clean_shutdown, parse_partition_dir, partition_metadata, segment_file_name,
+};
 use super::segment_index::SegmentIndex;
+use super::store::Share;
 use crate::io::{Entry, Env, Job, OpenHow, Output, Runtime};
 use crate::types::{Offset, PartitionId, ShardId, TopicId, TopicPartition};
 
@@ -58,8 +62,15 @@ pub struct Found {
     pub start: Start,
     /// All logs, by identity.
     pub logs: Vec<FoundLog>,
+    /// Files that an earlier start left ready for overwrites, with their lengths.
+    pub recycled: Vec<(PathBuf, u64)>,
     /// Journals and checkpoints of earlier starts, by path.
     old: Vec<PathBuf>,
+    /// Directories of deleted logs that are not gone yet.
+    deleted: Vec<PathBuf>,
+    /// Some log was quarantined by this recovery: the journals are evidence.
+    evidence: bool,
+    block_bytes: usize,
 }
 
 /// How the last stop was.
@@ -186,7 +197,20 @@ pub async fn recover<E: Env>(rt: &Rc<Runtime<E>>, dir: &Path, rules: Rules) -> R
         (Start::Crashed, reading.journaled_logs(&own, &dirs).await?)
     };
     let old = own.paths();
-    Ok(Found { dir: dir.into(), generation, start, logs, old })
+    let deleted = dirs.iter().filter(|name| name.ends_with(DELETED_SUFFIX)).map(|name| dir.join(name)).collect();
+    let evidence = start == Start::Crashed && logs.iter().any(|log| log.quarantined.is_some());
+    let recycled = reading.recycled().await?;
+    Ok(Found {
+        dir: dir.into(),
+        generation,
+        start,
+        logs,
+        recycled,
+        old,
+        deleted,
+        evidence,
+        block_bytes: rules.block_bytes,
+    })
 }
 
 impl Found {
@@ -204,20 +228,49 @@ impl Found {
         }
     }
 
-    /// Takes the logs of one shard out.
+    /// Takes out what one shard is given: its logs, and for the first shard the files ready for overwrites.
     #[must_use]
-    pub fn take_shard(&mut self, belongs: impl Fn(&FoundLog) -> bool) -> Vec<FoundLog> {
-        self.logs.extract_if(.., |log| belongs(log)).collect()
+    pub fn take_share(&mut self, belongs: impl Fn(&FoundLog) -> bool) -> Share {
+        let logs = self.logs.extract_if(.., |log| belongs(log)).collect();
+        Share { generation: self.generation, logs, recycled: std::mem::take(&mut self.recycled) }
     }
 
-    /// Removes the journals and checkpoints of earlier starts. Every shard has opened its store.
+    /// The batches of one log, back to back, from its first segment to its end: what a start must know of the metadata log
+    /// before it can give the others to their shards.
+    ///
+    /// # Errors
+    /// What reading met.
+    pub async fn contents<E: Env>(&self, rt: &Rc<Runtime<E>>, log: &FoundLog) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        for segment in &log.segments {
+            let path = log.dir.join(segment_file_name(segment.base_offset, "log"));
+            let live = !segment.sealed && log.journaled;
+            let in_file = if live { segment.bytes - log.tail.len() as u64 } else { segment.bytes };
+            let mut reader = SegmentReader::open(rt, &path, self.block_bytes, Vec::new()).await?;
+            bytes.append(&mut reader.load(0..in_file).await?);
+            if live {
+                // copies: the end of the metadata log, once a start
+                bytes.extend_from_slice(&log.tail);
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Removes what earlier starts left: journals, checkpoints of shards that are no more, deleted logs. Every shard has opened
+    /// its store. Journals that are evidence of a quarantine are put aside.
     pub async fn finish<E: Env>(self, rt: &Rc<Runtime<E>>, shards: u16) {
-        for path in self.old {
+        let aside = self.dir.join(OWN_DIR).join(QUARANTINE_DIR);
+        let kept = self.evidence && rt.job(Job::CreateDir(aside.clone())).await.is_ok();
+        for path in self.old.into_iter().chain(self.deleted) {
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let current = checkpoint_shard(&name).is_some_and(|shard| shard < shards);
-            if !current {
-                // One that stays is read again at the next start, and says nothing new.
-                let _ = rt.job(Job::Remove(path)).await;
+            let done = match (checkpoint_shard(&name), parse_journal_name(&name)) {
+                (Some(shard), _) if shard < shards => continue,
+                (_, Some(_)) if kept => rt.job(Job::Rename(path.clone(), aside.join(&name))).await,
+                _ => rt.job(Job::Remove(path.clone())).await,
+            };
+            if let Err(error) = done {
+                // It is read again at the next start, and says nothing new.
+                tracing::warn!(path = %path.display(), %error, "a file of an earlier start stays");
             }
         }
     }
@@ -241,11 +294,20 @@ impl FoundLog {
     }
 
     fn of_checkpoint(log: &LogCheckpoint, dir: PathBuf) -> Self {
+        let mut segments: Vec<FoundSegment> = log.segments.iter().map(FoundSegment::from).collect();
+        if let Some(last) = segments.last_mut() {
+            last.index = Some(decide::resumed_index(last, log));
+        }
+        for segment in &mut segments {
+            // After a clean stop a file is as long as its batches.
+            segment.file_bytes = Some(segment.bytes);
+        }
         Self {
             log_start: Offset(log.log_start),
             log_end: log.end(),
-            segments: log.segments.iter().map(FoundSegment::from).collect(),
+            segments,
             state: log.state.clone(),
+            quarantined: log.quarantined.as_deref().map(Arc::from),
             ..Self::new(log.id(), log.name(), dir)
         }
     }
@@ -377,6 +439,12 @@ impl<E: Env> Reading<E> {
         Ok(own)
     }
 
+    async fn recycled(&self) -> Result<Vec<(PathBuf, u64)>, RecoveryError> {
+        let dir = self.dir.join(OWN_DIR).join(RECYCLE_DIR);
+        let files = self.list(&dir).await?;
+        Ok(files.into_iter().filter(|file| !file.is_dir).map(|file| (dir.join(&file.name), file.len)).collect())
+    }
+
     async fn clean_number(&self) -> Result<Option<i64>, RecoveryError> {
         let path = self.dir.join(CLEAN_SHUTDOWN);
         let text = self.read(&path).await.map_err(|cause| RecoveryError::Io { what: "read", path, cause })?;
@@ -447,6 +515,10 @@ impl<E: Env> Reading<E> {
             let entries = journals.entries.remove(&id).unwrap_or_default();
             let lost = journals.lost_end(id, entries.last());
             let log_start = checkpoint.as_ref().map_or(Offset::ZERO, |(log, ..)| Offset(log.log_start));
+            if let Some((log, ..)) = checkpoint.as_ref().filter(|(log, ..)| log.quarantined.is_some()) {
+                logs.push(FoundLog::of_checkpoint(log, found.dir));
+                continue;
+            }
             let known = Known { found: FoundLog { log_start, ..found }, checkpoint, entries, files };
             let mut log = decide::recover(&self.rt, known, self.rules.block_bytes).await;
             if let (Some((_, sequence)), None) = (lost, &log.quarantined) {
@@ -510,6 +582,12 @@ fn checkpoint_shard(name: &str) -> Option<u16> {
 
 /// The node's own files within a log directory.
 pub const OWN_DIR: &str = ".ringmain";
+/// Retired and prepared segments, within [`OWN_DIR`].
+const RECYCLE_DIR: &str = "recycle";
+/// Journals put aside as evidence, within [`OWN_DIR`].
+const QUARANTINE_DIR: &str = "quarantine";
+/// Ends the name of a log's directory that is being removed, as Kafka's does.
+pub(super) const DELETED_SUFFIX: &str = "-delete";
 const JOURNAL_PREFIX: &str = "journal-";
 /// The largest file that is read whole: a journal.
 const FILE_BYTES_MAX: usize = 2 << 30;

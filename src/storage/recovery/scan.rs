@@ -183,23 +183,26 @@ impl<E: Env> SegmentReader<E> {
     }
 
     /// Writes back what the journal knew better, flushed. Blocks at or behind `active_from` are left: they stay in the
-    /// journal.
-    pub(super) async fn repair(&mut self, active_from: u64) -> io::Result<usize> {
+    /// journal. Answers where the last block written ends, 0 where none was.
+    pub(super) async fn repair(&mut self, active_from: u64) -> io::Result<u64> {
         let mut repairs = std::mem::take(&mut self.repairs);
         repairs.retain(|block, _| *block < active_from);
-        if repairs.is_empty() {
-            return Ok(0);
-        }
+        let Some(end) = repairs.last_key_value().map(|(block, bytes)| block + bytes.len() as u64) else { return Ok(0) };
+        // A file that is not there yet gets its name last: then it is whole.
+        let made = self.path.with_extension("log.recovered");
+        let path = if self.file.is_some() { &self.path } else { &made };
         let how = OpenHow { write: true, create: true, direct: true };
-        let Output::File(file) = self.rt.job(Job::Open(self.path.clone(), how)).await? else { return Ok(0) };
-        let count = repairs.len();
+        let Output::File(file) = self.rt.job(Job::Open(path.clone(), how)).await? else { return Ok(0) };
         for (position, bytes) in repairs {
             let mut block = AppendBuf::with_capacity(bytes.len());
             block.append(&bytes);
             self.rt.write(&file, position, vec![block.slice(0..bytes.len())]).await?;
         }
         self.rt.flush(&file).await?;
-        Ok(count)
+        if self.file.is_none() {
+            self.rt.job(Job::Rename(made, self.path.clone())).await?;
+        }
+        Ok(end)
     }
 }
 
