@@ -55,6 +55,18 @@ impl Memory {
         self.share(READ_PERCENT, shards)
     }
 
+    /// Buffers of one shard for cold reads on their way to a socket: half of what is for cold reads.
+    #[must_use]
+    pub const fn reply_read_bytes(self, shards: usize) -> usize {
+        self.read_bytes(shards) / 2
+    }
+
+    /// Idempotent producers that the partitions of one shard remember: half of what is for state.
+    #[must_use]
+    pub const fn producers_max(self, shards: usize) -> usize {
+        self.state_bytes(shards) / 2 / PRODUCER_BYTES
+    }
+
     /// Producer state, image and checkpoints of one shard.
     #[must_use]
     pub const fn state_bytes(self, shards: usize) -> usize {
@@ -109,6 +121,9 @@ const _: () = assert!(
 /// [`REPLIES_BYTES_MAX`] for the bound on those).
 pub const CONNECTION_BYTES: usize = 4 << 10;
 
+/// What one idempotent producer costs in a partition: five batches of 40 bytes and its place in a tree.
+pub const PRODUCER_BYTES: usize = 320;
+
 /// Connections at once, whatever the memory (`max.connections` lowers it).
 pub const CONNECTIONS_MAX: usize = 100_000;
 
@@ -160,6 +175,9 @@ pub const MAILS_A_TURN: usize = 256;
 
 /// Topics, partitions or configs that one request may name. A legal frame of 1 MiB names fewer topics of one letter.
 pub const REQUEST_ENTRIES_MAX: usize = 100_000;
+
+/// Topics that one CreateTopics may make, each with its own batch of the metadata log.
+pub const CREATE_TOPICS_MAX: usize = 2_000;
 
 /// Partitions that one CreateTopics or CreatePartitions may make for one topic.
 pub const PARTITIONS_A_TOPIC_MAX: i32 = 10_000;

@@ -108,16 +108,23 @@ fn serve(config: Config, ready: Ready, stop: Socket) -> Result<(), Ended> {
         config.server.memory.total_bytes() >> 20
     );
     let shared = Arc::new(config.server.clone());
+    let topics = Arc::new(config.topics.clone());
+    let mut mailboxes = node::mailboxes(shards).into_iter();
     let mut first = Some((ready.listeners, stop));
     let plans = (0..shards).map(|index| {
         let (listeners, stop) = first.take().map_or((Vec::new(), None), |(listeners, stop)| (listeners, Some(stop)));
         let shard = ShardId(u16::try_from(index).expect("config bounds the shards"));
         let core = (shards <= cores.len()).then(|| cores[index]);
-        ShardPlan { shard, core, seat: Setup { config: Arc::clone(&shared), listeners, stop } }
+        let (config, topics, storage) = (Arc::clone(&shared), Arc::clone(&topics), config.storage.clone());
+        let mailbox = mailboxes.next().expect("there is one for each shard");
+        ShardPlan { shard, core, seat: Setup { config, storage, topics, mailbox, listeners, stop } }
     });
     let pump_config =
         pump::Config { receive_pool_bytes: config.server.memory.receive_bytes(shards), ..pump::Config::default() };
-    let ended = pump::run_shards(plans.collect(), &pump_config, &[ready.lock], |rt, seat| node::run(rt, seat));
+    let ended = pump::run_shards(plans.collect(), &pump_config, &[ready.lock], |rt, seat| {
+        let receive_pool = rt.env().receive_pool();
+        node::run(rt, seat, receive_pool)
+    });
     let ended = ended.map_err(|error| Ended::Failed(error.to_string()))?;
     for result in ended {
         result.map_err(|error| Ended::Failed(error.to_string()))?;

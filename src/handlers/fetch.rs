@@ -12,20 +12,20 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
 use super::figures::Kind;
-use super::reply::{Outcome, Reply, ReplyPart, Started};
+use super::reply::{Again, Outcome, Reply, ReplyPart, Reread, Started};
 use super::{Handlers, error, later, refusal};
 use crate::io::Env;
 use crate::limits::FETCH_WAIT_MS_MAX;
 use crate::partition::DelayedFetch;
 use crate::protocol::fetch::{Partition, PartitionData, Request, ResponseEncoder, ResponsePart};
 use crate::protocol::{ErrorCode, Frame, RequestHeader};
-use crate::shard::{self, Answer, Call, FetchItem, Fetched, FetchedHere, RemoteWatch, WatchItem, before};
+use crate::shard::{self, Answer, Call, FetchItem, Fetched, RemoteWatch, WatchItem, before};
 use crate::storage::Part;
 use crate::types::{Offset, PartitionId, ShardId};
 
@@ -223,32 +223,89 @@ impl<E: Env> Fetching<E> {
             encoder.topic(name, *partition_count);
             for slot in slots.by_ref().take(*partition_count) {
                 let mut data = PartitionData { partition: slot.asked.partition, ..PartitionData::default() };
-                let fetched = match slot.state {
-                    State::Read(_, Ok(fetched)) => Some(fetched),
+                let item = slot.item();
+                let (bytes, parts) = match slot.state {
+                    State::Read(_, Ok(fetched)) => {
+                        data.high_watermark = fetched.high_watermark.0;
+                        data.last_stable_offset = fetched.high_watermark.0;
+                        data.log_start_offset = fetched.log_start_offset.0;
+                        (fetched.bytes, fetched.parts)
+                    }
                     State::Read(_, Err(refused)) => {
                         data.error_code = error::code(&refused);
-                        None
+                        (0, Vec::new())
                     }
                     State::Refused(code) => {
                         data.error_code = code;
-                        None
+                        (0, Vec::new())
                     }
                     State::Known(_) => {
                         data.error_code = ErrorCode::NotLeaderOrFollower;
-                        None
+                        (0, Vec::new())
                     }
                 };
-                if let Some(FetchedHere { high_watermark, log_start_offset, .. }) = &fetched {
-                    data.high_watermark = high_watermark.0;
-                    data.last_stable_offset = high_watermark.0;
-                    data.log_start_offset = log_start_offset.0;
-                }
-                encoder.partition(&data, fetched.as_ref().map_or(0, |fetched| fetched.bytes));
-                records.push(fetched.map(|fetched| fetched.parts).unwrap_or_default());
+                encoder.partition(&data, bytes);
+                records.push(reply_parts(&self.handlers, item, bytes, parts));
             }
         }
         reply(encoder.finish(), records)
     }
+}
+
+/// Records of a partition that a stalled reply has let go: read again by what was asked.
+struct Refetch<E: Env> {
+    handlers: Rc<Handlers<E>>,
+    item: FetchItem,
+    bytes: usize,
+}
+
+impl<E: Env> Reread<E> for Refetch<E> {
+    fn read(&self) -> Pin<Box<dyn Future<Output = Option<Vec<Part<E>>>>>> {
+        let (shard, item, bytes) = (Rc::clone(&self.handlers.shard), self.item, self.bytes);
+        Box::pin(async move {
+            let owner = shard.image().shard(item.id)?;
+            let answer = if owner == shard.rt().shard() {
+                shard.fetch(&[item], bytes).await.pop()
+            } else {
+                let call = Call::Fetch { items: vec![item], max_bytes: bytes };
+                match shard.router().call_later(owner, call).await {
+                    Some(Answer::Fetch(mut answers)) => answers.pop(),
+                    _ => None,
+                }
+            };
+            answer?.ok().map(|fetched| fetched.parts)
+        })
+    }
+}
+
+fn reply_parts<E: Env>(
+    handlers: &Rc<Handlers<E>>,
+    item: Option<FetchItem>,
+    bytes: usize,
+    parts: Vec<Part<E>>,
+) -> Vec<ReplyPart<E>> {
+    let in_memory = parts.iter().any(|part| matches!(part, Part::Bytes(_)));
+    let source = item.filter(|_| in_memory).map(|item| -> Rc<dyn Reread<E>> {
+        // Exactly these bytes: whole batches, and what lies behind them must not come along.
+        let item = FetchItem { max_bytes: bytes, leader_epoch: -1, ..item };
+        Rc::new(Refetch { handlers: Rc::clone(handlers), item, bytes })
+    });
+    let mut at = 0;
+    let reply_part = |part| {
+        let begins = at;
+        match part {
+            Part::Bytes(slice) => {
+                at += slice.len();
+                let again = source.as_ref().map(|source| Again { source: Rc::clone(source), at: begins });
+                ReplyPart::Records { slice, again }
+            }
+            Part::File { file, position, len, keep } => {
+                at += len;
+                ReplyPart::File { file, position, len, keep: Some(keep) }
+            }
+        }
+    };
+    parts.into_iter().map(reply_part).collect()
 }
 
 fn note(groups: &mut Vec<(ShardId, Vec<usize>)>, shard: ShardId, slot: usize) {
@@ -265,19 +322,13 @@ fn watch_item<E: Env>(slot: &Slot<E>) -> Option<WatchItem> {
 }
 
 /// The encoded pieces with the records between them.
-fn reply<E: Env>(pieces: Vec<ResponsePart>, mut records: Vec<Vec<Part<E>>>) -> Reply<E> {
+fn reply<E: Env>(pieces: Vec<ResponsePart>, mut records: Vec<Vec<ReplyPart<E>>>) -> Reply<E> {
     let mut parts = Vec::with_capacity(pieces.len());
     for piece in pieces {
         match piece {
             ResponsePart::Bytes(bytes) => parts.push(ReplyPart::Encoded(bytes)),
             ResponsePart::Records { index, .. } => {
-                let of_partition = records.get_mut(index).map(std::mem::take).unwrap_or_default();
-                parts.extend(of_partition.into_iter().map(|part| match part {
-                    Part::Bytes(slice) => ReplyPart::Records(slice),
-                    Part::File { file, position, len, keep } => {
-                        ReplyPart::File { file, position, len, keep: Some(keep) }
-                    }
-                }));
+                parts.append(&mut records.get_mut(index).map(std::mem::take).unwrap_or_default());
             }
         }
     }

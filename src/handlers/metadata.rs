@@ -4,20 +4,22 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::reply::{Outcome, Started};
+use super::topics::code;
 use super::{Handlers, decode, later, respond, text};
 use crate::io::Env;
 use crate::metadata::names::{CLUSTER_METADATA, is_internal, validate};
-use crate::metadata::{Image, PartitionImage, Topic};
+use crate::metadata::{Image, PartitionImage, Topic, TopicError};
 use crate::protocol::cold::metadata_request::{MetadataRequestData, MetadataRequestTopic};
 use crate::protocol::cold::metadata_response::{
     MetadataResponseBroker, MetadataResponseData, MetadataResponsePartition, MetadataResponseTopic,
 };
 use crate::protocol::cold::{topic_id, uuid};
 use crate::protocol::{ErrorCode, Frame, RequestHeader};
-use crate::types::TopicId;
+use crate::shard::{Answer, Call};
+use crate::types::{ShardId, TopicId};
 
-pub(super) fn handle<E: Env>(handlers: &Rc<Handlers<E>>, frame: Frame) -> Started<E> {
-    let request: MetadataRequestData = match decode(&frame) {
+pub(super) fn handle<E: Env>(handlers: &Rc<Handlers<E>>, frame: &Frame) -> Started<E> {
+    let request: MetadataRequestData = match decode(frame) {
         Ok(request) => request,
         Err(reason) => return Started::Done(Outcome::Close(reason)),
     };
@@ -37,6 +39,14 @@ pub(super) fn handle<E: Env>(handlers: &Rc<Handlers<E>>, frame: Frame) -> Starte
 pub(super) type NotMade = (String, ErrorCode);
 
 impl<E: Env> Handlers<E> {
+    /// Makes topics for another shard's client; answers which could not be made, and why.
+    pub async fn auto_create_here(&self, names: &[String]) -> Vec<(String, TopicError)> {
+        match self.controller() {
+            Some(controller) => controller.auto_create(names).await,
+            None => Vec::new(),
+        }
+    }
+
     /// Names of topics that do not exist and that this request may make.
     fn to_be_made(&self, header: &RequestHeader, request: &MetadataRequestData) -> Vec<String> {
         let allowed = request.allow_auto_topic_creation || header.api_version < FIRST_VERSION_THAT_ASKS;
@@ -57,8 +67,14 @@ impl<E: Env> Handlers<E> {
 
     /// Makes topics of default settings, and says which could not be made.
     async fn auto_create(&self, names: Vec<String>) -> Vec<NotMade> {
-        let _ = names;
-        Vec::new()
+        let not_made = match self.controller() {
+            Some(controller) => controller.auto_create(&names).await,
+            None => match self.shard.router().call_later(ShardId::FIRST, Call::AutoCreate(names)).await {
+                Some(Answer::NotMade(not_made)) => not_made,
+                _ => Vec::new(),
+            },
+        };
+        not_made.iter().map(|(name, error)| (name.clone(), code(error))).collect()
     }
 
     fn metadata(&self, header: &RequestHeader, request: &MetadataRequestData, not_made: &[NotMade]) -> Outcome<E> {

@@ -9,18 +9,24 @@
 //! answers.
 
 mod api_versions;
+mod create_partitions;
+mod create_topics;
+mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
 mod error;
 mod fetch;
 pub mod figures;
+mod init_producer_id;
 mod list_offsets;
 mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
 pub mod reply;
 mod scatter;
+mod topics;
 
+use std::cell::OnceCell;
 use std::future::Future;
 use std::rc::Rc;
 use std::task::Context;
@@ -29,7 +35,7 @@ use crate::io::Env;
 use crate::protocol::cold::{self, KafkaString};
 use crate::protocol::{ApiKey, DecodeError, Frame, RequestHeader};
 use crate::record::Records;
-use crate::shard::Shard;
+use crate::shard::{Controller, Shard};
 use reply::{CloseReason, Outcome, Started};
 
 /// What the operator sets of Kafka's semantics. Names are Kafka's keys.
@@ -66,13 +72,24 @@ pub struct Handlers<E: Env> {
     /// `cluster.id`, from meta.properties.
     cluster_id: String,
     figures: figures::Figures,
+    /// On shard 0, once the metadata log is open.
+    controller: OnceCell<Rc<Controller<E>>>,
 }
 
 impl<E: Env> Handlers<E> {
     /// Handlers over a shard that is open.
     #[must_use]
     pub fn new(shard: Rc<Shard<E>>, config: Config, cluster_id: String) -> Rc<Self> {
-        Rc::new(Self { shard, config, cluster_id, figures: figures::Figures::default() })
+        Rc::new(Self { shard, config, cluster_id, figures: figures::Figures::default(), controller: OnceCell::new() })
+    }
+
+    /// Makes these the handlers of shard 0.
+    pub fn set_controller(&self, controller: Rc<Controller<E>>) {
+        let _ = self.controller.set(controller);
+    }
+
+    fn controller(&self) -> Option<Rc<Controller<E>>> {
+        self.controller.get().cloned()
     }
 
     /// How long requests take.
@@ -97,12 +114,15 @@ impl<E: Env> Handlers<E> {
             ApiKey::Produce => produce::handle(self, &frame),
             ApiKey::Fetch => fetch::handle(self, &frame),
             ApiKey::ListOffsets => list_offsets::handle(self, &frame),
-            ApiKey::OffsetForLeaderEpoch => offset_for_leader_epoch::handle(self, &frame),
+            ApiKey::Metadata => metadata::handle(self, &frame),
             ApiKey::ApiVersions => api_versions::handle(&frame),
-            ApiKey::Metadata => metadata::handle(self, frame),
-            ApiKey::DescribeCluster => describe_cluster::handle(self, &frame),
+            ApiKey::CreateTopics => create_topics::handle(self, &frame, bytes),
+            ApiKey::DeleteTopics => delete_topics::handle(self, &frame, bytes),
+            ApiKey::InitProducerId => init_producer_id::handle(self, &frame, bytes),
+            ApiKey::OffsetForLeaderEpoch => offset_for_leader_epoch::handle(self, &frame),
             ApiKey::DescribeConfigs => describe_configs::handle(self, &frame),
-            _ => Started::Done(Outcome::Close(CloseReason::Malformed("not built yet".to_owned()))),
+            ApiKey::CreatePartitions => create_partitions::handle(self, &frame, bytes),
+            ApiKey::DescribeCluster => describe_cluster::handle(self, &frame),
         }
     }
 }

@@ -5,11 +5,12 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 
 use bytes::Bytes;
 
 use crate::io::{Env, Slice};
-use crate::storage::SegmentRef;
+use crate::storage::{Part, SegmentRef};
 
 /// A whole reply frame, its length first.
 pub struct Reply<E: Env> {
@@ -22,7 +23,19 @@ pub enum ReplyPart<E: Env> {
     /// Encoded bytes, which belong to the reply.
     Encoded(Bytes),
     /// Record bytes in memory.
-    Records(Slice),
+    Records {
+        /// The bytes.
+        slice: Slice,
+        /// How to find them again once their memory was given back.
+        again: Option<Again<E>>,
+    },
+    /// Record bytes whose memory was given back while the peer did not read.
+    GivenBack {
+        /// How to find them again.
+        again: Again<E>,
+        /// How many bytes.
+        len: usize,
+    },
     /// Record bytes of a file opened without O_DIRECT, none of which is ever written again.
     File {
         /// The file.
@@ -42,8 +55,8 @@ impl<E: Env> ReplyPart<E> {
     pub fn len(&self) -> usize {
         match self {
             Self::Encoded(bytes) => bytes.len(),
-            Self::Records(slice) => slice.len(),
-            Self::File { len, .. } => *len,
+            Self::Records { slice, .. } => slice.len(),
+            Self::GivenBack { len, .. } | Self::File { len, .. } => *len,
         }
     }
 
@@ -52,6 +65,20 @@ impl<E: Env> ReplyPart<E> {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// A place within bytes that can be read again.
+pub struct Again<E: Env> {
+    /// Reads all of them.
+    pub source: Rc<dyn Reread<E>>,
+    /// Where this part begins.
+    pub at: usize,
+}
+
+/// Bytes that a reply has promised, and that are still where they were when their memory is needed.
+pub trait Reread<E: Env> {
+    /// All of them, or nothing where that is not possible any more: then the reply cannot be finished.
+    fn read(&self) -> Pin<Box<dyn Future<Output = Option<Vec<Part<E>>>>>>;
 }
 
 impl<E: Env> From<Bytes> for Reply<E> {

@@ -6,6 +6,8 @@
 //! shard that exists stay where they are, also when shards are added: what is served where must not change because a
 //! core was added, and new partitions even it out.
 
+use std::collections::BTreeMap;
+
 use crate::types::{PartitionId, ShardId};
 
 use super::image::Image;
@@ -50,6 +52,14 @@ impl Assignment {
         let all = image.topics().flat_map(|topic| topic.partition_ids());
         all.filter(|(_, partition)| !served(&partition.shard)).map(|(id, _)| (id, assignment.next())).collect()
     }
+}
+
+/// The shard that serves each partition of `image` on a node of so many shards, once the metadata log is open.
+#[must_use]
+pub fn owners(image: &Image, shards: u16) -> BTreeMap<PartitionId, ShardId> {
+    let all = image.topics().flat_map(|topic| topic.partition_ids());
+    let known = all.filter_map(|(id, partition)| Some((id, partition.shard?)));
+    known.chain(Assignment::homeless(image, shards)).collect()
 }
 
 #[cfg(test)]

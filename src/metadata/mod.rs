@@ -29,11 +29,12 @@ pub mod topic_keys;
 pub mod topics;
 mod wire;
 
+pub use assignment::owners;
 pub use config_key::ConfigError;
 pub use identity::Identity;
 pub use image::{Image, PartitionImage, Topic};
 pub use log::{METADATA_PARTITION, MetadataLog, Start, metadata_log_config, metadata_partition_name};
 pub use producer_ids::ProducerIdBlock;
-pub use replay::MetadataError;
+pub use replay::{MetadataError, stored_image};
 pub use topic_config::{ConfigEntry, ConfigSource, TopicConfig, TopicDefaults};
 pub use topics::{Cluster, NewPartitions, NewTopic, TopicError, TopicRef};

@@ -103,6 +103,16 @@ impl Replay {
     }
 }
 
+/// The image as a whole metadata log says it, before any log is open: it says which shard opens which.
+///
+/// # Errors
+/// Bytes that are not the batches of a metadata log.
+pub fn stored_image(bytes: &[u8], from: Offset, defaults: Arc<TopicDefaults>) -> Result<Image, MetadataError> {
+    let mut replay = Replay { image: Image::new(defaults), epoch: 0 };
+    replay.apply(bytes, from)?;
+    Ok(replay.image)
+}
+
 async fn read_some<E: Env>(
     rt: &Rc<Runtime<E>>,
     log: &Rc<Log<E>>,

@@ -48,6 +48,7 @@ pub struct Activity {
     frame_begun_ns: Cell<u64>,
     frame_bytes: Cell<usize>,
     working: Cell<bool>,
+    release: Cell<bool>,
     stopping: Cell<bool>,
     task: RefCell<Option<Waker>>,
 }
@@ -71,10 +72,21 @@ impl Activity {
         self.working.get()
     }
 
+    /// The peer does not read: the buffers of what waits for it are given back.
+    pub fn release(&self) {
+        self.release.set(true);
+        self.wake();
+    }
+
     /// Takes no more requests; the connection ends when the replies under way are out.
     pub fn stop(&self) {
         self.stopping.set(true);
-        if let Some(task) = self.task.take() {
+        self.wake();
+    }
+
+    fn wake(&self) {
+        let task = self.task.borrow_mut().take();
+        if let Some(task) = task {
             task.wake();
         }
     }
@@ -278,6 +290,9 @@ impl<E: Env> Future for Connection<E> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
         self.activity.note_task(cx);
+        if self.activity.release.take() {
+            self.sender.release();
+        }
         let polled = self.step(cx);
         self.note_activity();
         polled

@@ -148,6 +148,8 @@ impl<E: Env> Connections<E> {
                     self.log.warn(now_ns, &entry.socket, &reason);
                     // Its task is woken by the end of its receive or send.
                     self.rt.env().shutdown(&entry.socket);
+                } else if now_ns.saturating_sub(entry.activity.moved_ns()) >= STALLED_NS && !entry.activity.working() {
+                    entry.activity.release();
                 }
             }
         }
@@ -192,6 +194,8 @@ enum Overdue {
     Slow(u64, usize),
 }
 
+/// How long a peer may leave a reply unread before its buffers are given back.
+const STALLED_NS: u64 = 1_000_000_000;
 /// How long a frame may take while buffers are short, beside the time for its bytes.
 const FRAME_GRACE_NS: u64 = 5_000_000_000;
 /// The least rate of a frame while buffers are short: 1 MB/s.

@@ -2,8 +2,11 @@
 //!
 //! Called by `main` (through `cli/`) and by the whole-node simulation, through [`node::Node`].
 
+mod accept;
 mod connection;
 mod connections;
+mod first;
+mod mail;
 pub mod node;
 mod peer_log;
 mod receive;

@@ -10,6 +10,9 @@
 //!                                                                                 first; else read ahead off the shard
 //! ```
 //!
+//! A peer that does not read pins nothing: [`Sender::release`] gives record buffers back, and what they held is read
+//! again, from wherever it is by then, when the peer goes on.
+//!
 //! **Invariants.** 1. Bytes leave in the order in which they were pushed. 2. At most one operation of a sender is under
 //! way. 3. `sendfile` is called for resident ranges only, so that a shard never sleeps on a disk.
 //!
@@ -26,6 +29,7 @@ use crate::handlers::reply::{Reply, ReplyPart};
 use crate::io::runtime::{Pending, Sleep};
 use crate::io::{AppendBuf, Back, Env, Job, Op, Pool, Runtime, Slice};
 use crate::limits::{SEND_PIECE_BYTES, SEND_RING_BYTES};
+use crate::storage::Part;
 
 /// The sending half of a connection.
 pub struct Sender<E: Env> {
@@ -51,9 +55,13 @@ enum Step<E: Env> {
     ReadAhead(Pending<E>),
     /// The range at the front is being read into a buffer of ours.
     Read(Pending<E>),
+    /// The bytes at the front, whose memory was given back, are being found again.
+    Again(Reading<E>),
     /// No buffer was free.
     Room(Sleep<E>),
 }
+
+type Reading<E> = Pin<Box<dyn Future<Output = Option<Vec<Part<E>>>>>>;
 
 impl<E: Env> Sender<E> {
     /// A sender for a socket that nobody else writes to.
@@ -76,6 +84,20 @@ impl<E: Env> Sender<E> {
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
         self.queued_bytes
+    }
+
+    /// Gives the buffers of record bytes back, if the peer has not been reading.
+    pub fn release(&mut self) {
+        if !matches!(self.step, Step::Stalled(_)) {
+            return;
+        }
+        for part in &mut self.queue {
+            if let ReplyPart::Records { slice, again } = part
+                && let Some(again) = again.take()
+            {
+                *part = ReplyPart::GivenBack { again, len: slice.len() };
+            }
+        }
     }
 
     /// Sends until nothing is left (`Ready(Ok)`), something must be waited for, or the others' turn has come.
@@ -107,11 +129,7 @@ impl<E: Env> Sender<E> {
         let (Step::Ring(pending, _) | Step::Stalled(pending) | Step::ReadAhead(pending) | Step::Read(pending)) =
             &mut self.step
         else {
-            if let Step::Room(sleep) = &mut self.step {
-                ready!(Pin::new(sleep).poll(cx));
-                self.step = Step::Idle;
-            }
-            return Poll::Ready(Ok(()));
+            return self.poll_wait(cx);
         };
         let done = ready!(Pin::new(pending).poll(cx));
         match std::mem::replace(&mut self.step, Step::Idle) {
@@ -123,7 +141,7 @@ impl<E: Env> Sender<E> {
                 done.result?;
             }
             // Whatever it came to, the next look at the page cache decides.
-            Step::ReadAhead(_) | Step::Idle | Step::Room(_) => {}
+            Step::ReadAhead(_) | Step::Idle | Step::Again(_) | Step::Room(_) => {}
             Step::Read(_) => {
                 let read = done.result?;
                 match done.back {
@@ -135,6 +153,39 @@ impl<E: Env> Sender<E> {
         Poll::Ready(Ok(()))
     }
 
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.step {
+            Step::Room(sleep) => ready!(Pin::new(sleep).poll(cx)),
+            Step::Again(reading) => {
+                let parts = ready!(reading.as_mut().poll(cx));
+                if !parts.is_some_and(|parts| self.put_back(parts)) {
+                    return Poll::Ready(Err(cut_short()));
+                }
+            }
+            _ => return Poll::Ready(Ok(())),
+        }
+        self.step = Step::Idle;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Puts bytes that were found again where those stood that were given back. False: they are not all there.
+    fn put_back(&mut self, parts: Vec<Part<E>>) -> bool {
+        let Some(ReplyPart::GivenBack { again, len }) = self.queue.pop_front() else { return false };
+        let (mut skip, mut left, mut found) = (again.at, len, Vec::new());
+        for part in parts {
+            let (part, bytes) = cut(part, skip, left);
+            skip -= skip.min(bytes);
+            if let Some(part) = part {
+                left -= part.len();
+                found.push(part);
+            }
+        }
+        for part in found.into_iter().rev() {
+            self.queue.push_front(part);
+        }
+        left == 0
+    }
+
     /// Hands everything queued to the ring, if none of it is record bytes: a peer that stalls must pin no segment buffer.
     fn begin_ring_send(&mut self) -> bool {
         if self.queue.iter().any(|part| !matches!(part, ReplyPart::Encoded(_))) {
@@ -142,7 +193,7 @@ impl<E: Env> Sender<E> {
         }
         let encoded = |part| match part {
             ReplyPart::Encoded(bytes) => bytes,
-            ReplyPart::Records(_) | ReplyPart::File { .. } => unreachable!("looked at above"),
+            _ => unreachable!("looked at above"),
         };
         let parts = self.queue.drain(..).map(|part| Slice::from(encoded(part))).collect();
         let socket = self.socket.clone();
@@ -157,6 +208,10 @@ impl<E: Env> Sender<E> {
                 let (file, position, len) = (file.clone(), *position, (*len).min(SEND_PIECE_BYTES));
                 self.send_file(&file, position, len)
             }
+            Some(ReplyPart::GivenBack { again, .. }) => {
+                self.step = Step::Again(again.source.read());
+                Ok(())
+            }
             Some(_) => self.send_memory(),
             None => Ok(()),
         }
@@ -168,8 +223,8 @@ impl<E: Env> Sender<E> {
         for part in &self.queue {
             let memory: &[u8] = match part {
                 ReplyPart::Encoded(encoded) => encoded,
-                ReplyPart::Records(slice) => slice,
-                ReplyPart::File { .. } => break,
+                ReplyPart::Records { slice, .. } => slice,
+                ReplyPart::File { .. } | ReplyPart::GivenBack { .. } => break,
             };
             if count == PIECES_MAX || bytes == SEND_PIECE_BYTES {
                 break;
@@ -223,7 +278,7 @@ impl<E: Env> Sender<E> {
             if *len == 0 {
                 self.queue.pop_front();
             }
-            self.queue.push_front(ReplyPart::Records(buf.slice(0..read)));
+            self.queue.push_front(ReplyPart::Records { slice: buf.slice(0..read), again: None });
         }
     }
 
@@ -246,7 +301,13 @@ impl<E: Env> Sender<E> {
             }
             match part {
                 ReplyPart::Encoded(bytes) => drop(bytes.split_to(sent)),
-                ReplyPart::Records(slice) => *slice = slice.slice(sent..len),
+                ReplyPart::Records { slice, again } => {
+                    *slice = slice.slice(sent..len);
+                    if let Some(again) = again {
+                        again.at += sent;
+                    }
+                }
+                ReplyPart::GivenBack { .. } => unreachable!("nothing of it can have been sent"),
                 ReplyPart::File { position, len, .. } => {
                     *position += u64::try_from(sent).expect("a length fits in 64 bits");
                     *len -= sent;
@@ -255,6 +316,26 @@ impl<E: Env> Sender<E> {
             return;
         }
     }
+}
+
+/// The part of `part` after its first `skip` bytes, `left` at the most; and the part's length.
+fn cut<E: Env>(part: Part<E>, skip: usize, left: usize) -> (Option<ReplyPart<E>>, usize) {
+    let bytes = match &part {
+        Part::Bytes(slice) => slice.len(),
+        Part::File { len, .. } => *len,
+    };
+    let (start, end) = (skip.min(bytes), (skip + left).min(bytes));
+    if start == end {
+        return (None, bytes);
+    }
+    let cut = match part {
+        Part::Bytes(slice) => ReplyPart::Records { slice: slice.slice(start..end), again: None },
+        Part::File { file, position, keep, .. } => {
+            let position = position + u64::try_from(start).expect("a length fits in 64 bits");
+            ReplyPart::File { file, position, len: end - start, keep: Some(keep) }
+        }
+    };
+    (Some(cut), bytes)
 }
 
 fn cut_short() -> io::Error {

@@ -32,7 +32,7 @@ impl Service<SimEnv> for Echo {
         let kind = frame.parts()[0][0];
         let length = u32::try_from(frame.len()).expect("small").to_be_bytes();
         let mut parts = vec![ReplyPart::Encoded(Bytes::from(length.to_vec()))];
-        parts.extend(frame.parts().iter().cloned().map(ReplyPart::Records));
+        parts.extend(frame.parts().iter().cloned().map(|slice| ReplyPart::Records { slice, again: None }));
         match kind {
             b'L' => {
                 let rt = Rc::clone(&self.rt);

@@ -8,9 +8,11 @@ use super::Error;
 use super::fetch::{FetchItem, Fetched, WaitId, WatchItem};
 use super::produce::{ProduceItem, Produced};
 use crate::io::Env;
-use crate::metadata::Image;
+use crate::metadata::{Image, TopicError};
 use crate::partition::{EpochEnd, FoundOffset, OffsetTarget};
 use crate::record::Records;
+use crate::storage::stop::Stopped;
+use crate::storage::{Directory, Share};
 use crate::types::PartitionId;
 
 /// What goes through a mailbox.
@@ -71,14 +73,22 @@ pub enum Call<E: Env> {
     Forward(Records),
     /// Make these topics with default settings, for a client that asked for their metadata. To shard 0.
     AutoCreate(Vec<String>),
-    /// Stop serving, and close all logs. From shard 0.
+    /// Open these logs and serve by this image. From shard 0, once, before anything else.
+    Open(Box<OpenShard>),
+    /// Take no more requests; answered when the connections have ended. From shard 0.
     Stop,
+    /// Close all logs: nobody asks for them any more. The number marks the stop. From shard 0.
+    Close(i64),
 }
 
 /// What a shard answers to a call.
 pub enum Answer<E: Env> {
     /// It is done.
     Done,
+    /// Whether the shard could be opened; if not, it has logged why.
+    Opened(bool),
+    /// What closing came to.
+    Closed(Stopped),
     /// To [`Call::Produce`], in its order.
     Produce(Vec<Produced>),
     /// To [`Call::Fetch`], in its order.
@@ -89,8 +99,21 @@ pub enum Answer<E: Env> {
     Epochs(Vec<Result<EpochEnd, Error>>),
     /// The reply frame to a forwarded request; none where its connection is to be closed.
     Forward(Option<Bytes>),
-    /// Topics that could not be made, and Kafka's code of why.
-    NotMade(Vec<(String, i16)>),
+    /// Topics that could not be made, and why.
+    NotMade(Vec<(String, TopicError)>),
+}
+
+/// What a shard needs to open.
+#[derive(Debug)]
+pub struct OpenShard {
+    /// Its logs.
+    pub share: Share,
+    /// The metadata.
+    pub image: Arc<Image>,
+    /// The log directory.
+    pub directory: Arc<Directory>,
+    /// `cluster.id`.
+    pub cluster_id: Arc<str>,
 }
 
 /// One offset to find.

@@ -15,6 +15,8 @@
 //! node runs. 2. Requests of one connection reach a partition in the order in which they were sent, whatever shard holds
 //! either: phase 1 is synchronous here, and a mailbox keeps its order. 3. No borrow of a cell is held across an await.
 
+mod apply;
+mod controller;
 mod error;
 mod fetch;
 mod message;
@@ -22,22 +24,25 @@ mod offsets;
 mod produce;
 mod router;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
 
+pub use apply::partition_config;
+pub use controller::{Controller, TopicResult};
 pub use error::Error;
 pub use fetch::{FetchItem, Fetched, FetchedHere, RemoteWait, RemoteWatch, WaitId, WatchItem, before};
-pub use message::{Answer, Call, EpochQuery, OffsetQuery, ShardMessage};
+pub use message::{Answer, Call, EpochQuery, OffsetQuery, OpenShard, ShardMessage};
 pub use produce::{ProduceItem, Produced, done};
 pub use router::Router;
 
 use crate::io::local::Notify;
 use crate::io::{Env, Runtime};
 use crate::metadata::Image;
-use crate::partition::Partition;
+use crate::partition::{self, Partition};
+use crate::storage::Store;
 use crate::types::PartitionId;
 
 /// One shard.
@@ -46,6 +51,9 @@ pub struct Shard<E: Env> {
     router: Rc<Router<E>>,
     image: RefCell<Arc<Image>>,
     partitions: RefCell<Partitions<E>>,
+    /// Set when the shard's logs are open.
+    store: OnceCell<Rc<Store<E>>>,
+    shared: partition::Shared,
     waits: fetch::Waits,
     stopping: Cell<bool>,
     stop: Notify,
@@ -56,11 +64,13 @@ type Partitions<E> = HashMap<PartitionId, Rc<Partition<E>>, BuildHasherDefault<I
 impl<E: Env> Shard<E> {
     /// A shard that serves nothing yet.
     #[must_use]
-    pub fn new(rt: Rc<Runtime<E>>, router: Rc<Router<E>>, image: Arc<Image>) -> Rc<Self> {
+    pub fn new(rt: Rc<Runtime<E>>, router: Rc<Router<E>>, shared: partition::Shared) -> Rc<Self> {
         Rc::new(Self {
             rt,
             router,
-            image: RefCell::new(image),
+            image: RefCell::default(),
+            store: OnceCell::new(),
+            shared,
             partitions: RefCell::default(),
             waits: fetch::Waits::default(),
             stopping: Cell::new(false),
@@ -78,6 +88,23 @@ impl<E: Env> Shard<E> {
     #[must_use]
     pub fn router(&self) -> &Rc<Router<E>> {
         &self.router
+    }
+
+    /// The shard's logs. Nothing is asked of a shard before they are open.
+    #[must_use]
+    pub fn store(&self) -> &Rc<Store<E>> {
+        self.store.get().expect("a shard is asked for logs only after it was opened")
+    }
+
+    /// Gives the shard its logs: once.
+    pub fn set_store(&self, store: Rc<Store<E>>) {
+        let _ = self.store.set(store);
+    }
+
+    /// What its partitions share.
+    #[must_use]
+    pub fn shared(&self) -> &partition::Shared {
+        &self.shared
     }
 
     /// The metadata that this shard serves by.
