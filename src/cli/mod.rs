@@ -10,6 +10,7 @@
 mod checks;
 mod client;
 mod doctor;
+mod log;
 mod logging;
 mod node_args;
 mod output;
@@ -59,6 +60,8 @@ enum Command {
     Serve(NodeArgs),
     /// Create, list, describe or delete topics of a running node.
     Topics(topics::TopicsArgs),
+    /// Look into a data directory that no node has open.
+    Log(log::LogArgs),
     /// Look at the machine and the settings, and say what would stop a node here or slow it down.
     #[command(after_help = "Changes nothing. Ends with 3 if a node could not be started.")]
     Doctor {
@@ -93,6 +96,7 @@ pub fn main() -> ExitCode {
     let ended = match args.command.unwrap_or(Command::Serve(args.node)) {
         Command::Serve(node) => serve::run(&node),
         Command::Topics(args) => topics::run(&args, &mut output),
+        Command::Log(args) => log::run(&args, &mut output),
         Command::Doctor { node, json } => doctor::run(&node, json, &mut output),
     };
     match ended.and_then(|()| output.finish()) {

@@ -25,6 +25,13 @@ impl Output {
         }
     }
 
+    /// A line beside the answer, on stderr.
+    pub(super) fn note(&mut self, text: impl fmt::Display) {
+        if self.error.is_none() {
+            self.error = writeln!(io::stderr(), "{text}").err();
+        }
+    }
+
     /// One JSON value on a line of its own.
     pub(super) fn json(&mut self, value: &impl Serialize) {
         let text = serde_json::to_string(value).expect("our own types have string keys and finite numbers");
