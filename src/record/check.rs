@@ -6,6 +6,7 @@
 
 use super::batch::{BatchHeader, Compression, LENGTH_MIN, NO_TIMESTAMP, TimestampType};
 use super::chunks::Records;
+use super::codec::DECOMPRESSED_BYTES_MAX;
 use super::error::RecordError;
 
 /// The bounds of one topic at one moment.
@@ -84,11 +85,14 @@ fn check_counts(header: &BatchHeader) -> Result<(), RecordError> {
         return Err(RecordError::BadCount { record_count, last_offset_delta });
     }
     let payload = usize::try_from(header.batch_length - LENGTH_MIN).unwrap_or(0);
-    let needed = match header.compression() {
-        Some(Compression::None) => usize::try_from(record_count).unwrap_or(usize::MAX).saturating_mul(RECORD_BYTES_MIN),
-        _ => 1,
+    // What a codec may put out is all that can be said of compressed records without decompressing them.
+    let room = match header.compression() {
+        Some(Compression::None) => payload,
+        _ if payload > 0 => DECOMPRESSED_BYTES_MAX,
+        _ => 0,
     };
-    if payload < needed {
+    let needed = usize::try_from(record_count).unwrap_or(usize::MAX).saturating_mul(RECORD_BYTES_MIN);
+    if room < needed {
         return Err(RecordError::CountBeyondBytes { record_count, payload });
     }
     if header.has_producer_id() && (base_sequence < 0 || producer_epoch < 0) {

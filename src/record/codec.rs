@@ -3,7 +3,8 @@
 //! Snappy comes in two shapes: raw blocks (librdkafka and others) and xerial's framing (Java): a magic, two version
 //! numbers, then blocks of `length i32, raw snappy`. LZ4 is the frame format in every client since message format 1.
 
-use std::io::{Read, Write};
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Cursor, Read, Write};
 
 use super::batch::Compression;
 use super::error::RecordError;
@@ -14,22 +15,43 @@ pub const DECOMPRESSED_BYTES_MAX: usize = 128 << 20;
 
 /// What Java's snappy begins with; no raw snappy block of a record batch can.
 const XERIAL_MAGIC: &[u8] = b"\x82SNAPPY\0";
-/// Magic, version and lowest compatible version.
-const XERIAL_HEADER_BYTES: usize = 16;
+/// What follows the magic: version and lowest compatible version.
+const XERIAL_VERSIONS_BYTES: usize = 8;
 
 /// The bytes of `input` decompressed: at most `max` of them.
 pub(super) fn decompress(compression: Compression, input: &[u8], max: usize) -> Result<Vec<u8>, RecordError> {
-    let failed = |reason: String| RecordError::Codec { codec: compression.name(), reason };
-    match compression {
-        Compression::None => Ok(input.to_vec()),
-        Compression::Gzip => read_all(flate2::read::MultiGzDecoder::new(input), max, failed),
-        Compression::Snappy => snappy(input, max),
-        Compression::Lz4 => read_all(lz4_flex::frame::FrameDecoder::new(input), max, failed),
+    let mut out = Vec::new();
+    let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
+    let mut reader = reader(compression, input, max)?.take(limit);
+    reader.read_to_end(&mut out).map_err(|error| failed(compression, &error))?;
+    if out.len() > max { Err(RecordError::Inflated { max }) } else { Ok(out) }
+}
+
+/// A stream of the bytes of `input` decompressed. Holds a codec's window and a block, not the whole; but a raw block of
+/// snappy has no smaller part, and is refused where it is over `max` bytes.
+pub(super) fn reader(compression: Compression, input: &[u8], max: usize) -> Result<Box<dyn BufRead + '_>, RecordError> {
+    Ok(match compression {
+        Compression::None => Box::new(input),
+        Compression::Gzip => Box::new(BufReader::new(flate2::bufread::MultiGzDecoder::new(input))),
+        Compression::Snappy => match input.strip_prefix(XERIAL_MAGIC) {
+            Some(rest) => {
+                let blocks = rest.get(XERIAL_VERSIONS_BYTES..);
+                let rest = blocks.ok_or_else(|| failed(compression, &"a xerial header cut short"))?;
+                Box::new(BufReader::new(XerialReader { rest, max, block: Cursor::default() }))
+            }
+            None => Box::new(Cursor::new(snappy_block(input, max)?)),
+        },
+        Compression::Lz4 => Box::new(BufReader::new(lz4_flex::frame::FrameDecoder::new(input))),
         Compression::Zstd => {
             let decoder = zstd::stream::read::Decoder::with_buffer(input);
-            read_all(decoder.map_err(|error| failed(error.to_string()))?, max, failed)
+            Box::new(BufReader::new(decoder.map_err(|error| failed(compression, &error))?))
         }
-    }
+    })
+}
+
+/// What a codec says of bytes that are not its own.
+pub(super) fn failed(compression: Compression, reason: &dyn fmt::Display) -> RecordError {
+    RecordError::Codec { codec: compression.name(), reason: reason.to_string() }
 }
 
 /// The bytes of `input` compressed: for the metadata log's tests and for batches that tests send.
@@ -50,50 +72,52 @@ pub(super) fn compress(compression: Compression, input: &[u8]) -> Vec<u8> {
     compressed.expect("compressing into memory cannot fail")
 }
 
-fn read_all(reader: impl Read, max: usize, failed: impl Fn(String) -> RecordError) -> Result<Vec<u8>, RecordError> {
-    let mut out = Vec::new();
-    let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
-    reader.take(limit).read_to_end(&mut out).map_err(|error| failed(error.to_string()))?;
-    if out.len() > max { Err(RecordError::Inflated { max }) } else { Ok(out) }
+/// Xerial's framing, block by block.
+struct XerialReader<'a> {
+    rest: &'a [u8],
+    max: usize,
+    block: Cursor<Vec<u8>>,
 }
 
-fn snappy(input: &[u8], max: usize) -> Result<Vec<u8>, RecordError> {
-    let mut out = Vec::new();
-    if !input.starts_with(XERIAL_MAGIC) {
-        snappy_block(input, max, &mut out)?;
-        return Ok(out);
-    }
-    let mut rest = input.get(XERIAL_HEADER_BYTES..).ok_or_else(|| snappy_failed("a xerial header cut short"))?;
-    while !rest.is_empty() {
-        let (length, after) = rest.split_first_chunk().ok_or_else(|| snappy_failed("a block length cut short"))?;
+impl XerialReader<'_> {
+    /// The next block, decompressed. There is one.
+    fn next_block(&mut self) -> Result<Vec<u8>, RecordError> {
+        let failed = |reason: &str| failed(Compression::Snappy, &reason);
+        let (length, rest) = self.rest.split_first_chunk().ok_or_else(|| failed("a block length cut short"))?;
         let length = usize::try_from(i32::from_be_bytes(*length)).ok();
-        let block = length.and_then(|length| after.split_at_checked(length));
-        let (block, next) = block.ok_or_else(|| snappy_failed("a block length beyond the records"))?;
-        snappy_block(block, max, &mut out)?;
-        rest = next;
+        let block = length.and_then(|length| rest.split_at_checked(length));
+        let (block, rest) = block.ok_or_else(|| failed("a block length beyond the records"))?;
+        self.rest = rest;
+        snappy_block(block, self.max)
     }
-    Ok(out)
 }
 
-/// Appends one raw block to `out`, after the length that it promises was found to fit below `max`.
-fn snappy_block(block: &[u8], max: usize, out: &mut Vec<u8>) -> Result<(), RecordError> {
-    let length = snap::raw::decompress_len(block).map_err(|error| snappy_failed(&error.to_string()))?;
-    let start = out.len();
-    if length > max.saturating_sub(start) {
+impl Read for XerialReader<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = self.block.read(into)?;
+            if read > 0 || self.rest.is_empty() || into.is_empty() {
+                return Ok(read);
+            }
+            self.block = Cursor::new(self.next_block().map_err(io::Error::other)?);
+        }
+    }
+}
+
+/// One raw block, after the length that it promises was found to fit below `max`.
+fn snappy_block(block: &[u8], max: usize) -> Result<Vec<u8>, RecordError> {
+    let failed = |reason: &dyn fmt::Display| failed(Compression::Snappy, reason);
+    let length = snap::raw::decompress_len(block).map_err(|error| failed(&error))?;
+    if length > max {
         return Err(RecordError::Inflated { max });
     }
     // A block of snappy shrinks to no less than about a twentieth: a promise beyond 64 times is not read at all.
     if length > block.len().saturating_mul(64) {
-        return Err(snappy_failed("a block length that its bytes cannot hold"));
+        return Err(failed(&"a block length that its bytes cannot hold"));
     }
-    out.resize(start + length, 0);
-    let free = out.get_mut(start..).unwrap_or_default();
-    snap::raw::Decoder::new().decompress(block, free).map_err(|error| snappy_failed(&error.to_string()))?;
-    Ok(())
-}
-
-fn snappy_failed(reason: &str) -> RecordError {
-    RecordError::Codec { codec: Compression::Snappy.name(), reason: reason.to_owned() }
+    let mut out = vec![0; length];
+    snap::raw::Decoder::new().decompress(block, &mut out).map_err(|error| failed(&error))?;
+    Ok(out)
 }
 
 #[cfg(test)]
@@ -121,6 +145,7 @@ mod tests {
             framed.extend(block);
         }
         assert_eq!(decompress(Compression::Snappy, &framed, 100), Ok(b"first second".to_vec()));
+        assert!(decompress(Compression::Snappy, &framed[..15], 100).is_err());
         for cut in 17..framed.len() {
             let result = decompress(Compression::Snappy, &framed[..cut], 100);
             assert!(result.is_err() || result == Ok(b"first ".to_vec()), "{cut}: {result:?}");

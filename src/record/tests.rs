@@ -243,6 +243,10 @@ fn a_header_that_contradicts_itself_is_refused() {
         refused(|h| (h.record_count, h.last_offset_delta) = (i32::MAX, i32::MAX - 1)),
         E::CountBeyondBytes { record_count: i32::MAX, payload: 16 }
     );
+    let compressed = |h: &mut BatchHeader| {
+        (h.attributes, h.record_count, h.last_offset_delta) = (4, i32::MAX, i32::MAX - 1);
+    };
+    assert_eq!(refused(compressed), E::CountBeyondBytes { record_count: i32::MAX, payload: 16 });
     assert_eq!(refused(|h| h.attributes |= 1 << 5), E::Control);
     assert_eq!(refused(|h| h.attributes |= 1 << 4), E::Transactional);
     assert_eq!(refused(|h| h.attributes |= 1 << 6), E::DeleteHorizon);
@@ -307,10 +311,38 @@ fn a_malformed_record_ends_the_walk() {
     let batch = decode(&bytes).expect("a header");
     let results: Vec<_> = batch.records().collect();
     assert!(matches!(results.as_slice(), [Ok(_), Err(RecordError::Malformed { index: 1, .. })]), "{results:?}");
-    assert!(find_by_time(&bytes, i64::MAX).is_err());
+    // Looking for a time passes over what it does not need, and stops where a length leads nowhere.
+    bytes[HEADER_BYTES + 8] += 2;
+    assert_eq!(find_by_time(&bytes, NOW_MS), Ok(Some((Offset(0), NOW_MS))));
+    let error = RecordError::Malformed { index: 1, reason: "a record cut short" };
+    assert_eq!(find_by_time(&bytes, i64::MAX), Err(error));
     // One record fewer than there are: the rest is not passed over in silence.
     let mut fewer = BatchBuilder::default().build(&[NewRecord::value(NOW_MS, "a"), NewRecord::value(NOW_MS, "b")]);
     fewer[60] = 1;
     let batch = decode(&fewer).expect("a header");
     assert!(matches!(batch.records().last(), Some(Err(RecordError::Malformed { index: 1, .. }))));
+}
+
+#[test]
+fn a_bomb_is_searched_in_little_memory_and_not_for_ever() {
+    // One record that comes out of the codec as 256 MiB of zeros: over the limit, found before it is read.
+    let mut payload = Vec::new();
+    super::varint::write_i32(&mut payload, 256 << 20);
+    payload.extend([0, 0, 0, 1]);
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+    std::io::copy(
+        &mut std::io::Read::chain(&payload[..], std::io::Read::take(std::io::repeat(0), 256 << 20)),
+        &mut encoder,
+    )
+    .unwrap();
+    let bomb = encoder.finish().unwrap();
+    let mut bytes = BatchBuilder { compression: Compression::Zstd, ..BatchBuilder::default() }
+        .build(&[NewRecord::value(NOW_MS, "a")]);
+    bytes.truncate(HEADER_BYTES);
+    bytes.extend_from_slice(&bomb);
+    let length = i32::try_from(bytes.len() - 12).unwrap();
+    bytes[8..12].copy_from_slice(&length.to_be_bytes());
+    let max = super::DECOMPRESSED_BYTES_MAX;
+    assert_eq!(find_max_timestamp(&bytes), Err(RecordError::Inflated { max }));
+    assert!(matches!(decode(&bytes), Err(RecordError::Inflated { .. })));
 }
