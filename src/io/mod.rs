@@ -22,6 +22,7 @@
 pub mod buf;
 pub mod copy;
 pub mod device;
+mod device_flush;
 mod executor;
 pub mod files;
 mod housekeeping;
@@ -32,6 +33,7 @@ pub mod local;
 pub mod lock;
 pub mod machine;
 pub mod mailbox;
+mod mount;
 mod operations;
 pub mod probe;
 pub mod pump;
