@@ -57,10 +57,7 @@ impl Drop for Mem {
     fn drop(&mut self) {
         if let Some(home) = self.home.take() {
             home.outstanding_bytes.fetch_sub(self.capacity, Ordering::AcqRel);
-            let spare = Spare { start: self.start, capacity: self.capacity };
-            if let Some(class) = home.class(self.capacity)
-                && home.spares[class].push(spare).is_ok()
-            {
+            if home.keep(Spare { start: self.start, capacity: self.capacity }) {
                 return;
             }
         }
@@ -258,6 +255,7 @@ pub struct Pool {
 struct Home {
     cap_bytes: usize,
     outstanding_bytes: AtomicUsize,
+    spare_bytes: AtomicUsize,
     spares: [ArrayQueue<Spare>; CLASSES_BYTES.len()],
 }
 
@@ -272,6 +270,40 @@ unsafe impl Send for Spare {}
 impl Home {
     fn class(&self, capacity: usize) -> Option<usize> {
         CLASSES_BYTES.iter().position(|class| *class == capacity)
+    }
+
+    /// Keeps memory for the next taker of its size; false where there is enough of it.
+    fn keep(&self, spare: Spare) -> bool {
+        let capacity = spare.capacity;
+        let Some(class) = self.class(capacity) else { return false };
+        self.spare_bytes.fetch_add(capacity, Ordering::AcqRel);
+        let kept = self.spares[class].push(spare).is_ok();
+        if !kept {
+            self.spare_bytes.fetch_sub(capacity, Ordering::AcqRel);
+        }
+        kept
+    }
+
+    fn spare(&self, class: usize) -> Option<Spare> {
+        let spare = self.spares[class].pop()?;
+        self.spare_bytes.fetch_sub(spare.capacity, Ordering::AcqRel);
+        Some(spare)
+    }
+
+    /// Frees spares until what is out and what is kept are within the cap together: memory kept in one size must not stand
+    /// beside memory newly taken in another.
+    fn trim(&self) {
+        let over = || {
+            let held = self.outstanding_bytes.load(Ordering::Acquire) + self.spare_bytes.load(Ordering::Acquire);
+            held > self.cap_bytes
+        };
+        for class in (0..CLASSES_BYTES.len()).rev() {
+            while over() {
+                let Some(spare) = self.spare(class) else { break };
+                // SAFETY: allocated with this layout in `Mem::allocate`, and popped: nobody else has it.
+                unsafe { dealloc(spare.start.as_ptr(), layout(spare.capacity)) };
+            }
+        }
     }
 }
 
@@ -291,7 +323,14 @@ impl Pool {
     #[must_use]
     pub fn new(cap_bytes: usize) -> Self {
         let spares = CLASSES_BYTES.map(|class| ArrayQueue::new((cap_bytes / class).clamp(1, SPARES_MAX)));
-        Self { home: Arc::new(Home { cap_bytes, outstanding_bytes: AtomicUsize::new(0), spares }) }
+        Self {
+            home: Arc::new(Home {
+                cap_bytes,
+                outstanding_bytes: AtomicUsize::new(0),
+                spare_bytes: AtomicUsize::new(0),
+                spares,
+            }),
+        }
     }
 
     /// A buffer of at least `capacity` bytes, or `None` where that would pass the cap: the caller pushes back.
@@ -304,7 +343,10 @@ impl Pool {
             self.home.outstanding_bytes.fetch_sub(wanted, Ordering::AcqRel);
             return None;
         }
-        let spare = class.and_then(|class| self.home.spares[class].pop());
+        let spare = class.and_then(|class| self.home.spare(class));
+        if spare.is_none() {
+            self.home.trim();
+        }
         let mem = spare.map_or_else(
             || Mem::allocate(wanted, Some(Arc::clone(&self.home))),
             |spare| Mem { start: spare.start, capacity: spare.capacity, home: Some(Arc::clone(&self.home)) },
@@ -316,6 +358,12 @@ impl Pool {
     #[must_use]
     pub fn outstanding_bytes(&self) -> usize {
         self.home.outstanding_bytes.load(Ordering::Acquire)
+    }
+
+    /// Bytes that are kept for the next takers at present.
+    #[must_use]
+    pub fn kept_bytes(&self) -> usize {
+        self.home.spare_bytes.load(Ordering::Acquire)
     }
 
     /// The cap.
@@ -358,6 +406,17 @@ mod tests {
         drop(first);
         assert_eq!(pool.outstanding_bytes(), 0);
         assert_eq!(pool.take(100).expect("fits").filled().as_ptr(), address);
+    }
+
+    #[test]
+    fn memory_kept_in_one_size_makes_way_for_another() {
+        let pool = Pool::new(1 << 20);
+        let small: Vec<_> = (0..256).map(|_| pool.take(4096).expect("fits")).collect();
+        drop(small);
+        assert_eq!(pool.kept_bytes(), 1 << 20);
+        let large = pool.take(256 << 10).expect("fits");
+        assert!(pool.kept_bytes() <= (1 << 20) - (256 << 10), "{} bytes are kept", pool.kept_bytes());
+        drop(large);
     }
 
     #[test]

@@ -158,6 +158,22 @@ impl Tail {
         (position >= range.end).then_some(slices)
     }
 
+    /// Shows the bytes of `range` of a segment, piece by piece. All of them are in memory.
+    pub(super) fn show(&self, segment: Offset, range: Range<u64>, mut each: impl FnMut(&[u8])) {
+        let mut position = range.start;
+        let first = self.chunks.partition_point(|chunk| (chunk.segment, chunk.padded_end()) <= (segment, position));
+        for chunk in self.chunks.iter().skip(first) {
+            if position >= range.end || chunk.segment != segment || chunk.start > position {
+                break;
+            }
+            let end = range.end.min(chunk.padded_end());
+            let within = |position: u64| usize::try_from(position - chunk.start).expect("within a chunk");
+            each(&chunk.buf.filled()[within(position)..within(end)]);
+            position = end;
+        }
+        assert!(position >= range.end, "the tail of a log is in memory");
+    }
+
     /// Where in a segment the bytes in memory begin, if any are.
     pub(super) fn first_position(&self, segment: Offset) -> Option<u64> {
         let first = self.chunks.partition_point(|chunk| chunk.segment < segment);

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::error::Error;
-use super::log::{Guard, Log, NO_PLACE};
+use super::log::{Guard, Log};
 use super::window::{Added, Part, Sent, Window};
 use super::writer::Writer;
 use crate::io::Env;
@@ -236,11 +236,6 @@ impl<E: Env> Writer<E> {
         log.dirty.set(true);
         self.dirty.borrow_mut().push_front(Rc::downgrade(log));
         self.committer.work.notify_all();
-    }
-
-    /// Whether the journal has a place for the tail of one more log.
-    pub(super) fn has_place_for(&self, log: &Log<E>) -> bool {
-        log.newest_place.get() != NO_PLACE || self.live_logs.get() < self.live_logs_max
     }
 }
 

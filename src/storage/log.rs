@@ -108,6 +108,12 @@ pub struct Log<E: Env> {
     pub(super) newest_place: Cell<u64>,
     /// Place of the newest one that is flushed.
     pub(super) flushed_place: Cell<u64>,
+    /// Counts among those whose tail the journal must hold.
+    pub(super) is_live: Cell<bool>,
+    /// Bytes of its newest journal record beyond a block.
+    pub(super) long_tail_bytes: Cell<u64>,
+    /// Rolled segments that are being cut to their length.
+    pub(super) finishing: Cell<usize>,
     /// Is on the memory's list of large chunks.
     pub(super) noted_large: Cell<bool>,
     chunk_bytes: Cell<usize>,
@@ -197,6 +203,9 @@ impl<E: Env> Log<E> {
             dirty: Cell::new(false),
             newest_place: Cell::new(NO_PLACE),
             flushed_place: Cell::new(0),
+            is_live: Cell::new(false),
+            long_tail_bytes: Cell::new(0),
+            finishing: Cell::new(0),
             noted_large: Cell::new(false),
             chunk_bytes: Cell::new(writer.memory.chunk_bytes_min()),
             chunk_ns: Cell::new(0),
@@ -211,6 +220,7 @@ impl<E: Env> Log<E> {
             log.load_tail(&tail);
         }
         if let Some(place) = found.place {
+            writer.count_live(&log);
             writer.journal.borrow_mut().note(place, &log);
             log.flushed_place.set(place);
         }
@@ -229,6 +239,7 @@ impl<E: Env> Log<E> {
         if rolls {
             self.seal_active();
         }
+        self.writer.count_live(self);
         let segment = self.active_segment(now_ms);
         let base_offset = self.progress.log_end.get();
         let (stored_crc, log_append_time_ms) = self.stage(&batch, base_offset)?;

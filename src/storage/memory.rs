@@ -163,7 +163,7 @@ impl<E: Env> Drop for Place<'_, E> {
 }
 
 /// Ends when one of the two has ended.
-async fn either(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
+pub(super) async fn either(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
     let (mut one, mut other) = (pin!(one), pin!(other));
     std::future::poll_fn(|cx| {
         if one.as_mut().poll(cx).is_ready() || other.as_mut().poll(cx).is_ready() {

@@ -9,9 +9,12 @@
 //! fits, else a new file in the pool's directory; either is renamed into place while windows already write to it, and
 //! their acknowledgements wait for that name. Room is made ahead, so that a steady writer never waits for it.
 
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
-use std::rc::Rc;
+use std::path::PathBuf;
+use std::rc::{Rc, Weak};
 
 use super::error::Error;
 use super::log::Log;
@@ -19,6 +22,19 @@ use super::recycle::Spare;
 use super::segment::Segment;
 use super::writer::Writer;
 use crate::io::{Env, Extents, Job, OpenHow, Output, Prepare};
+
+/// Who waits for room, and how many tasks make some: a burst of new logs must not fill the housekeeper's queue, where the
+/// next file of a fast log would wait behind all of them.
+pub(super) struct Rooms<E: Env> {
+    waiting: RefCell<VecDeque<(Weak<Log<E>>, Rc<Segment<E>>)>>,
+    makers: Cell<usize>,
+}
+
+impl<E: Env> Default for Rooms<E> {
+    fn default() -> Self {
+        Self { waiting: RefCell::default(), makers: Cell::new(0) }
+    }
+}
 
 impl<E: Env> Writer<E> {
     /// Asks for room up to `position` of a log's segment. The log becomes dirty whenever some was made.
@@ -33,20 +49,35 @@ impl<E: Env> Writer<E> {
         if segment.broken.get() || segment.preparing.replace(true) {
             return;
         }
-        let task = Rc::clone(self).make_room(Rc::clone(log), Rc::clone(segment));
-        self.rt.spawn(task).detach();
+        self.rooms.waiting.borrow_mut().push_back((Rc::downgrade(log), Rc::clone(segment)));
+        if self.rooms.makers.get() < ROOMS_AT_ONCE {
+            self.rooms.makers.set(self.rooms.makers.get() + 1);
+            self.rt.spawn(Rc::clone(self).make_rooms()).detach();
+        }
     }
 
-    async fn make_room(self: Rc<Self>, log: Rc<Log<E>>, segment: Rc<Segment<E>>) {
-        while segment.prepared.get() < segment.wanted.get() || segment.file.borrow().is_none() {
-            let made = self.make_piece(&log, &segment).await;
+    /// Makes room for those who wait, one after another.
+    async fn make_rooms(self: Rc<Self>) {
+        loop {
+            let Some((log, segment)) = self.rooms.waiting.borrow_mut().pop_front() else { break };
+            match log.upgrade() {
+                Some(log) => self.make_room(&log, &segment).await,
+                None => segment.preparing.set(false),
+            }
+        }
+        self.rooms.makers.set(self.rooms.makers.get() - 1);
+    }
+
+    async fn make_room(self: &Rc<Self>, log: &Rc<Log<E>>, segment: &Rc<Segment<E>>) {
+        while segment.lacks_room(self.config.block_ceil(segment.end_position.get())) {
+            let made = self.make_piece(log, segment).await;
             if log.is_closed() || self.is_offline() {
                 break;
             }
             match made {
                 Ok(()) => {
                     segment.news.notify_all();
-                    self.mark_dirty(&log);
+                    self.mark_dirty(log);
                 }
                 Err(error) if error.kind() == io::ErrorKind::StorageFull => self.space.note_full(),
                 Err(error) => {
@@ -135,7 +166,7 @@ impl<E: Env> Writer<E> {
     }
 
     /// Renames a file of the pool into its segment's place, while windows already write to it.
-    async fn name_segment(self: Rc<Self>, log: Rc<Log<E>>, segment: Rc<Segment<E>>, path: std::path::PathBuf) {
+    async fn name_segment(self: Rc<Self>, log: Rc<Log<E>>, segment: Rc<Segment<E>>, path: PathBuf) {
         match self.rt.job(Job::Rename(path, segment.path.clone())).await {
             Ok(_) => segment.placed.set(true),
             Err(error) => {
@@ -203,6 +234,12 @@ impl<E: Env> Segment<E> {
         }
     }
 
+    /// Whether the task that makes room has something to do. A segment that was rolled needs no more than its last block.
+    fn lacks_room(&self, last_block_end: u64) -> bool {
+        let wanted = if self.sealed.get() { last_block_end } else { self.wanted.get() };
+        self.prepared.get() < wanted || self.file.borrow().is_none()
+    }
+
     /// Ends when blocks up to `position` can be written; false where they never can.
     pub(super) async fn wait_room(&self, position: u64) -> bool {
         loop {
@@ -219,6 +256,8 @@ fn no_output<T>() -> io::Result<T> {
     Err(io::Error::other("a job did not answer with a file"))
 }
 
+/// Tasks that make room at a time.
+const ROOMS_AT_ONCE: usize = 16;
 /// FIEMAP is asked about so much at a time.
 const LOOK_BYTES: u64 = 64 << 20;
 /// Zeros are written in pieces of so much at the most, so that a starving log can go on with the first of them.

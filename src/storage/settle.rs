@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::error::Error;
 use super::log::{Log, NO_PLACE, State};
+use super::memory::either;
 use super::segment::Segment;
 use super::writer::Writer;
 use crate::io::{Env, Job, OpenHow, Output};
@@ -14,6 +15,7 @@ impl<E: Env> Writer<E> {
     /// retires old segments is told.
     pub(super) fn finish_segment(self: &Rc<Self>, log: &Rc<Log<E>>, segment: &Rc<Segment<E>>) {
         let (writer, log, segment) = (Rc::clone(self), Rc::clone(log), Rc::clone(segment));
+        log.finishing.set(log.finishing.get() + 1);
         self.rt
             .spawn(async move {
                 while segment.preparing.get() {
@@ -22,17 +24,16 @@ impl<E: Env> Writer<E> {
                         news.await;
                     }
                 }
-                if log.is_closed() {
-                    return;
-                }
                 if let Err(error) = writer.cut(&segment).await {
                     // Recovery does without: the journal, or the next segment's base offset, says where it ends.
                     tracing::warn!(path = %segment.path.display(), %error, "a rolled segment keeps its unused end");
                 }
                 let told = writer.on_sealed.borrow().clone();
-                if let Some(told) = told {
+                if let Some(told) = told.filter(|_| !log.is_closed()) {
                     told(&log, &segment);
                 }
+                log.finishing.set(log.finishing.get() - 1);
+                log.progress.changed.notify_all();
             })
             .detach();
     }
@@ -68,14 +69,32 @@ impl<E: Env> Log<E> {
     /// Ends the log cleanly: waits until all of it is durable, writes the last partial block to the segment, cuts the file
     /// to its exact length. The block's bytes are in a flushed journal record, so a crash meanwhile costs nothing.
     pub async fn close(self: &Rc<Self>) -> Result<(), Error> {
-        let end = self.log_end_offset();
-        let result = match self.wait_durable(end).await {
-            Ok(()) if self.failure().is_none() => self.settle().await,
-            Ok(()) => Err(self.failure().unwrap_or(Error::Closed { log: self.name.clone() })),
+        let result = match self.wait_for_all().await {
+            Ok(()) => self.settle().await,
             Err(error) => Err(error),
         };
         self.retire();
         result
+    }
+
+    /// Ends when everything appended is durable and no window or task works on the log any more, or never will.
+    async fn wait_for_all(self: &Rc<Self>) -> Result<(), Error> {
+        loop {
+            let changed = self.changed().wait();
+            if let Some(error) = self.failure() {
+                return Err(error);
+            }
+            let no_window =
+                matches!(self.newest_place.get(), NO_PLACE) || self.newest_place.get() == self.flushed_place.get();
+            if no_window && !self.has_news() && self.finishing.get() == 0 {
+                return Ok(());
+            }
+            // Without space some of it has no room, perhaps for ever. What was acknowledged is in the journal.
+            if let Some(error) = self.writer.space.refusal() {
+                return Err(error);
+            }
+            either(changed, self.writer.rt.sleep_ms(RETRY_MS)).await;
+        }
     }
 
     /// Takes the log out of service at once; its directory is removed by the caller.
@@ -119,8 +138,19 @@ impl<E: Env> Log<E> {
         let config = &self.writer.config;
         let to = config.block_ceil(segment.end_position.get());
         while !segment.has_room(to) {
+            if self.writer.space.refusal().is_some() {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
             self.writer.request_room(self, segment, to);
-            if !segment.wait_room(to).await && (segment.broken.get() || self.failure().is_some()) {
+            let waited = segment.wait_room(to);
+            either(
+                async move {
+                    waited.await;
+                },
+                self.writer.rt.sleep_ms(RETRY_MS),
+            )
+            .await;
+            if !segment.has_room(to) && (segment.broken.get() || self.failure().is_some()) {
                 return Err(io::Error::other("no room for the last block"));
             }
         }
@@ -134,5 +164,7 @@ impl<E: Env> Log<E> {
     }
 }
 
+/// Between two looks at whether the disk is full.
+const RETRY_MS: u64 = 20;
 /// Logs that are closed at the same time: their jobs queue at one thread anyway.
 const CLOSED_AT_ONCE: usize = 64;

@@ -16,6 +16,8 @@ pub(super) struct Space {
     dir: PathBuf,
     reserve_bytes: u64,
     free_bytes: Cell<u64>,
+    /// Bytes that may be taken before the file system is asked again.
+    allowed_bytes: Cell<u64>,
     full: Cell<bool>,
     polling: Cell<bool>,
     cleared: Notify,
@@ -27,6 +29,7 @@ impl Space {
             dir,
             reserve_bytes,
             free_bytes: Cell::new(u64::MAX),
+            allowed_bytes: Cell::new(0),
             full: Cell::new(false),
             polling: Cell::new(false),
             cleared: Notify::default(),
@@ -44,12 +47,13 @@ impl Space {
 
     /// Ends when `bytes` can be taken without touching the reserve.
     pub(super) async fn wait_for<E: Env>(self: &Rc<Self>, rt: &Rc<Runtime<E>>, bytes: u64) {
-        if !self.full.get() {
+        if !self.full.get() && bytes > self.allowed_bytes.get() {
             self.look(rt, bytes).await;
         }
         loop {
             let cleared = self.cleared.wait();
             if !self.full.get() {
+                self.allowed_bytes.set(self.allowed_bytes.get().saturating_sub(bytes));
                 return;
             }
             self.start_polling(rt, bytes);
@@ -60,6 +64,7 @@ impl Space {
     /// A preparation met a full disk, whatever it had said before.
     pub(super) fn note_full(&self) {
         self.full.set(true);
+        self.allowed_bytes.set(0);
     }
 
     fn start_polling<E: Env>(self: &Rc<Self>, rt: &Rc<Runtime<E>>, bytes: u64) {
@@ -85,11 +90,15 @@ impl Space {
     /// Asks the file system. A question that fails changes nothing: the preparation itself will tell.
     async fn look<E: Env>(&self, rt: &Rc<Runtime<E>>, bytes: u64) {
         if let Ok(Output::Number(free_bytes)) = rt.job(Job::FreeBytes(self.dir.clone())).await {
+            let spare_bytes = free_bytes.saturating_sub(self.reserve_bytes);
             self.free_bytes.set(free_bytes);
-            self.full.set(free_bytes < self.reserve_bytes.saturating_add(bytes));
+            self.full.set(spare_bytes < bytes);
+            self.allowed_bytes.set(spare_bytes / ASKED_SHARE);
         }
     }
 }
 
+/// The file system is asked again when this share of what was free beyond the reserve is taken: others write too.
+const ASKED_SHARE: u64 = 16;
 /// Between two questions while full.
 const POLL_MS: u64 = 1000;

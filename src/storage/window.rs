@@ -4,12 +4,14 @@
 //!            submitted        end of the last window        end
 //!   normal      |== full blocks: Op::Write ==============|--tail: journal--|
 //!   guarded     |------- all of it: journal, no block written -------------|      (first window after opening)
-//!   no room     |--the last window's tail again--|                               (only to carry it forward)
+//!   no room     |------- all of it: journal, if it is little --------------|      (until the file is made)
+//!   carried     |--the last window's tail again--|                               (idle, before the journal laps it)
 //!   frozen      |--tail of the last written window--|                            (poisoned log, once)
 //! ```
 //!
 //! Adding a log submits its block writes at once; its journal entry goes out with the window's record. A log whose next
-//! blocks have no room yet is left out: the task that makes room puts it on the dirty list again.
+//! blocks have no room yet puts them into the journal too, so that nobody waits for a file to be made; if they are too
+//! many it is left out, and the task that makes room puts it on the dirty list again.
 
 use std::rc::Rc;
 
@@ -122,12 +124,7 @@ impl<E: Env> Window<E> {
             return Added::Full;
         }
         if !log.find_room() {
-            if carried {
-                let mark = log.window_mark.get();
-                self.entry(log, Kind::End, mark);
-                self.part(log, mark);
-            }
-            return Added::Yes;
+            return self.add_roomless(log, carried);
         }
         let mut touched = Vec::new();
         while let Some(segment) = log.sealing.borrow_mut().pop_front() {
@@ -157,20 +154,39 @@ impl<E: Env> Window<E> {
         Added::Yes
     }
 
+    /// Everything that no segment was given, to the journal: as long as it is little, or was there before.
+    fn add_roomless(&mut self, log: &Rc<Log<E>>, carried: bool) -> Added {
+        let (before, end) = (log.window_mark.get(), log.end_mark());
+        let mark = if self.is_little(log, before, end) { end } else { before };
+        if mark == before && !carried {
+            return Added::Yes;
+        }
+        if !self.fits(ENTRY_BYTES + log.tail_bytes(mark)) {
+            return Added::Full;
+        }
+        self.entry(log, Kind::End, mark);
+        self.part(log, mark);
+        Added::Yes
+    }
+
     /// The whole tail to the journal, with what was appended behind it if that is little.
     fn add_guarded(&mut self, log: &Rc<Log<E>>) -> Added {
         let (before, end) = (log.window_mark.get(), log.end_mark());
-        let tail_position = log.tail_position(before.segment);
-        let limit = (self.record_bytes_max / 4).min(GUARDED_BYTES_MAX) as u64;
-        let mark = if end.segment == before.segment && end.position - tail_position <= limit { end } else { before };
-        let tail_bytes = usize::try_from(mark.position - tail_position).expect("bounded above, or less than a block");
-        if !self.fits(ENTRY_BYTES + tail_bytes) {
+        let mark = if self.is_little(log, before, end) { end } else { before };
+        if !self.fits(ENTRY_BYTES + log.tail_bytes(mark)) {
             return Added::Full;
         }
         log.guard.set(Guard::Held);
         self.entry(log, Kind::End, mark);
         self.part(log, mark).guards = true;
         Added::Yes
+    }
+
+    /// Whether all up to `end` may go to the journal, blocks included.
+    fn is_little(&self, log: &Log<E>, before: Mark, end: Mark) -> bool {
+        let limit = (self.record_bytes_max / 4).min(TAIL_BYTES_MAX);
+        let tail_bytes = log.tail_bytes(end);
+        end.segment == before.segment && tail_bytes <= limit && log.writer.may_journal(tail_bytes)
     }
 
     /// The end of a poisoned log: what its last written window said.
@@ -231,8 +247,7 @@ impl<E: Env> Window<E> {
     }
 
     fn entry_from(&mut self, log: &Log<E>, kind: Kind, mark: Mark, tail_position: u64) {
-        let parts = log.tail.borrow().slices(mark.segment, tail_position..mark.position);
-        let parts = parts.expect("the tail is in memory");
+        let tail_bytes = usize::try_from(mark.position - tail_position).expect("bounded by the window");
         let entry = Entry {
             id: log.id,
             kind,
@@ -242,7 +257,9 @@ impl<E: Env> Window<E> {
             chain: mark.chain,
             tail: &[],
         };
-        self.record.entry(&entry, &parts);
+        self.record.begin_entry(&entry, tail_bytes);
+        log.tail.borrow().show(mark.segment, tail_position..mark.position, |bytes| self.record.tail(bytes));
+        log.note_tail_bytes(tail_bytes);
     }
 
     fn part(&mut self, log: &Rc<Log<E>>, mark: Mark) -> &mut Part<E> {
@@ -304,9 +321,18 @@ impl<E: Env> Log<E> {
             })
     }
 
-    /// Where the bytes begin that a segment was not given yet.
-    fn tail_position(&self, segment: Offset) -> u64 {
-        self.segments.borrow().get(&segment).map_or(0, |segment| segment.submitted.get())
+    /// Bytes up to `mark` that its segment was not given yet.
+    fn tail_bytes(&self, mark: Mark) -> usize {
+        let segments = self.segments.borrow();
+        let given = segments.get(&mark.segment).map_or(u64::MAX, |segment| segment.submitted.get());
+        usize::try_from(mark.position.saturating_sub(given)).unwrap_or(usize::MAX)
+    }
+
+    /// Notes how many bytes of the log its newest journal record holds, beyond the block that every log may have there.
+    fn note_tail_bytes(&self, tail_bytes: usize) {
+        let long = tail_bytes.saturating_sub(self.writer.config.disk.block_bytes) as u64;
+        let before = self.long_tail_bytes.replace(long);
+        self.writer.long_tails_bytes.set(self.writer.long_tails_bytes.get() + long - before);
     }
 
     /// Whether all blocks that are due have room; asks for what is missing, and ahead for what comes next.
@@ -334,5 +360,5 @@ impl<E: Env> Log<E> {
     }
 }
 
-/// A guarded window takes new bytes along up to here; more would pass through the journal what belongs into blocks.
-const GUARDED_BYTES_MAX: usize = 64 << 10;
+/// Blocks pass through the journal up to here; beyond it they wait for their segment.
+const TAIL_BYTES_MAX: usize = 64 << 10;

@@ -238,6 +238,47 @@ fn full_blocks_go_to_the_segment_and_the_rest_to_the_journal() {
 }
 
 #[test]
+fn nobody_waits_for_a_file_to_be_made() {
+    let shard = Shard::new(16);
+    let log = shard.log(0);
+    let first = Rc::clone(&log);
+    shard.block_on(async move {
+        // The first is under way when the second comes.
+        append(&first, 1000).await.unwrap();
+        first.wait_written(Offset(1)).await.unwrap();
+        append(&first, 4500).await.unwrap();
+        first.wait_durable(Offset(2)).await.unwrap();
+    });
+    let second = shard.journal().into_iter().find(|entry| entry.end_offset == Offset(2)).unwrap();
+    assert_eq!((second.tail_position, second.end_position()), (0, 5500), "the block is in the journal");
+    assert_eq!(offsets(&second.tail), [0, 1]);
+    shard.world.run_for_ms(1000);
+    assert_eq!(shard.stored(0).0.tail_position, 4096, "and in its segment as soon as there is one");
+    assert_eq!(shard.writer.long_tails_bytes.get(), 0);
+    assert_eq!(offsets(&shard.stored(0).1), [0, 1]);
+}
+
+#[test]
+fn a_log_may_roll_many_times_in_a_burst() {
+    let mut config = config();
+    config.log.segment_bytes = 5000;
+    let shard = Shard::with(17, config);
+    let log = shard.log(0);
+    shard.fill(&log, 120, 1500);
+    shard.fill(&log, 1, 4999);
+    let closing = Rc::clone(&log);
+    shard.block_on(async move { closing.close().await.unwrap() });
+    let segments: Vec<_> = log.segments.borrow().keys().copied().collect();
+    assert_eq!(segments.len(), 41);
+    let stored: Vec<_> = segments
+        .iter()
+        .flat_map(|base| offsets(&shard.world.file_bytes(&segment_path(&Shard::dir(0), *base)).unwrap()))
+        .collect();
+    assert_eq!(stored, (0..121).collect::<Vec<_>>());
+    assert_eq!(recycled(&shard.world), 0, "no prepared file is left over");
+}
+
+#[test]
 fn every_window_continues_where_the_one_before_ended() {
     let shard = Shard::new(3);
     let log = shard.log(0);

@@ -18,6 +18,7 @@ use super::journal::record::{ENTRY_BYTES, HEADER_BYTES};
 use super::journal::{Journal, LAP_RECORDS_MIN};
 use super::log::{Log, SEALING_MAX};
 use super::memory::Memory;
+use super::prepare::Rooms;
 use super::read::Reads;
 use super::recycle::Recycle;
 use super::segment::Segment;
@@ -76,6 +77,11 @@ pub struct Writer<E: Env> {
     /// Logs that the journal must keep a place for, and how many it can.
     pub(super) live_logs: Cell<usize>,
     pub(super) live_logs_max: usize,
+    /// Bytes of the newest records of all logs beyond a block each, and how many there may be.
+    pub(super) long_tails_bytes: Cell<u64>,
+    long_tails_bytes_max: u64,
+    /// Segments that wait for a task to make room.
+    pub(super) rooms: Rooms<E>,
     /// The active segments' indexes are over their budget: entries are farther apart (`segment_index`).
     pub(super) index_over_budget: Cell<bool>,
     /// What reads share.
@@ -113,7 +119,9 @@ impl<E: Env> Writer<E> {
         let window_bytes =
             config.window_journal_bytes.max(HEADER_BYTES + (SEALING_MAX + 2) * ENTRY_BYTES + block_bytes);
         let record_bytes_max = window_bytes.next_multiple_of(block_bytes);
-        let live_logs_max = journal.bytes / (2 * (block_bytes + ENTRY_BYTES) as u64);
+        let journal_bytes = journal.bytes;
+        // Their tails fill half of it, the long ones an eighth: the rest is for what goes on.
+        let live_logs_max = journal_bytes / (2 * (block_bytes + ENTRY_BYTES) as u64);
         let scope = if config.flush_files { FlushScope::File } else { config.disk.scope };
         let recycle_prefix = format!("{}-{}", rt.shard().0, journal.generation);
         let writer = Rc::new(Self {
@@ -127,6 +135,9 @@ impl<E: Env> Writer<E> {
             dirty: RefCell::default(),
             logs: RefCell::default(),
             live_logs: Cell::new(0),
+            long_tails_bytes: Cell::new(0),
+            long_tails_bytes_max: journal_bytes / 8,
+            rooms: Rooms::default(),
             live_logs_max: usize::try_from(live_logs_max).unwrap_or(usize::MAX),
             index_over_budget: Cell::new(false),
             reads: Reads::new(config.read_bytes, config.index_bytes, config.descriptors),
@@ -161,9 +172,28 @@ impl<E: Env> Writer<E> {
         if is_known {
             logs.remove(&log.id);
         }
-        if log.newest_place.get() != super::log::NO_PLACE {
+        if log.is_live.replace(false) {
             self.live_logs.set(self.live_logs.get() - 1);
         }
+        self.long_tails_bytes.set(self.long_tails_bytes.get() - log.long_tail_bytes.replace(0));
+    }
+
+    /// Whether the journal has a place for the tail of this log.
+    pub(super) fn has_place_for(&self, log: &Log<E>) -> bool {
+        log.is_live.get() || self.live_logs.get() < self.live_logs_max
+    }
+
+    /// From now on the journal must hold the log's tail.
+    pub(super) fn count_live(&self, log: &Log<E>) {
+        if !log.is_live.replace(true) {
+            self.live_logs.set(self.live_logs.get() + 1);
+        }
+    }
+
+    /// Whether so many bytes of one log may go to the journal.
+    pub(super) fn may_journal(&self, tail_bytes: usize) -> bool {
+        self.long_tails_bytes.get() + tail_bytes as u64 <= self.long_tails_bytes_max
+            || tail_bytes <= self.config.disk.block_bytes
     }
 
     /// Sets who is told of rolled segments.

@@ -20,7 +20,7 @@ pub mod record;
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 
-use super::log::{Log, NO_PLACE};
+use super::log::Log;
 use super::writer::JournalStart;
 use crate::io::{AppendBuf, Env};
 use crate::types::ShardId;
@@ -140,9 +140,7 @@ impl<E: Env> Journal<E> {
 
     /// Notes that the record at `position` names `log`.
     pub(super) fn note(&mut self, position: u64, log: &Rc<Log<E>>) {
-        if log.newest_place.replace(position) == NO_PLACE {
-            log.writer.live_logs.set(log.writer.live_logs.get() + 1);
-        }
+        log.newest_place.set(position);
         self.places.push_back(Place { position, log: Rc::downgrade(log) });
         if self.places.len() >= 2 * self.places_kept {
             self.places.retain(|place| place.needed().is_some());

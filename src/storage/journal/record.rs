@@ -17,7 +17,9 @@
 //!   0  topic id 16 | partition i32 | kind u32
 //!  24  segment base offset i64 | tail position u64 | end offset i64
 //!  48  chain u32 | tail bytes u32
-//!  56  tail bytes: the segment's bytes at tail position..end position, where end position = tail position + tail bytes
+//!  56  tail bytes: the segment's bytes at tail position..end position, where end position = tail position + tail bytes.
+//!      Tail position is a block boundary, or the end position. Usually the tail is less than a block; it is longer
+//!      while the segment has no room, or may not be written yet.
 //! ```
 //!
 //! **The rule of recovery.** Bytes at a position never change within one life of a segment, so the tails of *all*
@@ -192,7 +194,14 @@ impl Encoder {
     /// Adds an entry whose tail is `parts`; `entry.tail` is not looked at. Panics where it does not fit the buffer: the
     /// window keeps to its limit.
     pub fn entry(&mut self, entry: &Entry<'_>, parts: &[Slice]) {
-        let tail_bytes: usize = parts.iter().map(|part| part.len()).sum();
+        self.begin_entry(entry, parts.iter().map(|part| part.len()).sum());
+        for part in parts {
+            self.tail(part);
+        }
+    }
+
+    /// Adds an entry whose tail, of `tail_bytes`, follows by [`Self::tail`].
+    pub fn begin_entry(&mut self, entry: &Entry<'_>, tail_bytes: usize) {
         let mut head = [0; ENTRY_BYTES];
         // copies: the fields of an entry's head
         let mut put = |at: usize, bytes: &[u8]| head[at..at + bytes.len()].copy_from_slice(bytes);
@@ -207,11 +216,13 @@ impl Encoder {
         self.crc = crc32c::crc32c_append(self.crc, &head);
         self.buf.stage(self.at, &head);
         self.at += ENTRY_BYTES;
-        for part in parts {
-            self.crc = stage_journal(&mut self.buf, self.at, part, self.crc);
-            self.at += part.len();
-        }
         self.entries += 1;
+    }
+
+    /// The next bytes of the tail of the entry that was begun last.
+    pub fn tail(&mut self, bytes: &[u8]) {
+        self.crc = stage_journal(&mut self.buf, self.at, bytes, self.crc);
+        self.at += bytes.len();
     }
 
     /// Writes the header and pads with zeros to a multiple of `block_bytes`. `header.record_bytes` and `header.entries` are
