@@ -239,7 +239,7 @@ fn full_blocks_go_to_the_segment_and_the_rest_to_the_journal() {
 
 #[test]
 fn nobody_waits_for_a_file_to_be_made() {
-    let shard = Shard::new(16);
+    let shard = Shard::with(16, Config { window_journal_bytes: 32 << 10, ..config() });
     let log = shard.log(0);
     let first = Rc::clone(&log);
     shard.block_on(async move {
