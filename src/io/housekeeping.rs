@@ -13,7 +13,7 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::ops::Range;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,6 +37,7 @@ pub(super) struct Housekeeping(Arc<Shared>);
 
 struct Shared {
     requests: SegQueue<Request>,
+    closes: SegQueue<OwnedFd>,
     /// The executor's main task while it runs: at most one waker.
     waker: ArrayQueue<Waker>,
     thread: OnceLock<Thread>,
@@ -60,6 +61,7 @@ pub(super) struct Running {
 pub(super) fn start() -> io::Result<(Housekeeping, Running)> {
     let shared = Arc::new(Shared {
         requests: SegQueue::new(),
+        closes: SegQueue::new(),
         waker: ArrayQueue::new(1),
         thread: OnceLock::new(),
         stop: AtomicBool::new(false),
@@ -88,6 +90,17 @@ impl Housekeeping {
         self.0.requests.push(Request { from, token, job });
         self.0.wake();
     }
+
+    /// Closes a file where waiting is allowed.
+    pub(super) fn close(&self, fd: OwnedFd) {
+        self.0.closes.push(fd);
+        if self.0.stop.load(Ordering::SeqCst) {
+            // Nobody else comes to close it.
+            self.0.close_all();
+        } else {
+            self.0.wake();
+        }
+    }
 }
 
 impl Running {
@@ -101,6 +114,12 @@ impl Running {
 }
 
 impl Shared {
+    fn close_all(&self) {
+        while let Some(fd) = self.closes.pop() {
+            drop(fd);
+        }
+    }
+
     fn wake(&self) {
         if let Some(waker) = self.waker.pop() {
             waker.wake();
@@ -125,7 +144,11 @@ fn keep_house(shared: &Arc<Shared>, executor: &LocalExecutor) {
     let house = Rc::new(House { shared: Arc::clone(shared), busy: Cell::new(0), waker: RefCell::default() });
     let prepare = OnceLock::new();
     loop {
-        while shared.requests.is_empty() {
+        loop {
+            shared.close_all();
+            if !shared.requests.is_empty() {
+                break;
+            }
             if shared.stop.load(Ordering::SeqCst) {
                 return;
             }
@@ -153,7 +176,8 @@ async fn serve(house: Rc<House>, prepare: &OnceLock<TaskQueueHandle>) {
             let house = Rc::clone(&house);
             glommio::spawn_local(async move {
                 let Request { from, token, job } = request;
-                let (result, back) = match run(job, prepare).await {
+                let keeper = Housekeeping(Arc::clone(&house.shared));
+                let (result, back) = match run(job, prepare, &keeper).await {
                     Ok(output) => (Ok(0), Back::Output(output)),
                     Err(error) => (Err(error), Back::Nothing),
                 };
@@ -181,7 +205,7 @@ async fn serve(house: Rc<House>, prepare: &OnceLock<TaskQueueHandle>) {
     }
 }
 
-async fn run(job: Job<Kernel>, prepare: TaskQueueHandle) -> io::Result<Output<Kernel>> {
+async fn run(job: Job<Kernel>, prepare: TaskQueueHandle, keeper: &Housekeeping) -> io::Result<Output<Kernel>> {
     match job {
         Job::PrepareRange(file, range, Prepare::Zeros) if file.is_direct() => {
             let task = glommio::spawn_local_into(async move { write_zeros(&file, range).await }, prepare)
@@ -191,11 +215,14 @@ async fn run(job: Job<Kernel>, prepare: TaskQueueHandle) -> io::Result<Output<Ke
         Job::Sequence(jobs) => {
             let mut last = Output::None;
             for job in jobs {
-                last = Box::pin(run(job, prepare)).await?;
+                last = Box::pin(run(job, prepare, keeper)).await?;
             }
             Ok(last)
         }
-        job => glommio::executor().spawn_blocking(move || jobs::run(job)).await,
+        job => {
+            let keeper = keeper.clone();
+            glommio::executor().spawn_blocking(move || jobs::run(job, &keeper)).await
+        }
     }
 }
 

@@ -14,13 +14,14 @@ use std::time::UNIX_EPOCH;
 
 use rustix::fs::FallocateFlags;
 
+use super::housekeeping::Housekeeping;
 use super::kernel::{File, Kernel};
 use super::{Extents, Job, OpenHow, Output, Prepare, Stat, files};
 
 /// Does a job.
-pub(super) fn run(job: Job<Kernel>) -> io::Result<Output<Kernel>> {
+pub(super) fn run(job: Job<Kernel>, keeper: &Housekeeping) -> io::Result<Output<Kernel>> {
     match job {
-        Job::Open(path, how) => open(&path, how).map(Output::File),
+        Job::Open(path, how) => open(&path, how, keeper).map(Output::File),
         Job::CreateDir(path) => create_dir(&path).map(none),
         Job::List(path) => files::list(&path).map(Output::Entries),
         Job::Stat(path) => stat(&path).map(Output::Stat),
@@ -42,7 +43,7 @@ pub(super) fn run(job: Job<Kernel>) -> io::Result<Output<Kernel>> {
         Job::Compute(compute) => std::panic::catch_unwind(std::panic::AssertUnwindSafe(compute))
             .map(Output::Any)
             .map_err(|_panic| io::Error::other("the computation panicked")),
-        Job::Sequence(jobs) => jobs.into_iter().try_fold(Output::None, |_before, job| run(job)),
+        Job::Sequence(jobs) => jobs.into_iter().try_fold(Output::None, |_before, job| run(job, keeper)),
     }
 }
 
@@ -50,7 +51,7 @@ fn none((): ()) -> Output<Kernel> {
     Output::None
 }
 
-fn open(path: &Path, how: OpenHow) -> io::Result<File> {
+fn open(path: &Path, how: OpenHow, keeper: &Housekeeping) -> io::Result<File> {
     let open = |create_new: bool| {
         fs::OpenOptions::new()
             .read(true)
@@ -68,7 +69,7 @@ fn open(path: &Path, how: OpenHow) -> io::Result<File> {
         }
         opened => opened?,
     };
-    Ok(File::new(OwnedFd::from(file), how.direct))
+    Ok(File::new(OwnedFd::from(file), how.direct, keeper))
 }
 
 fn create_dir(path: &Path) -> io::Result<()> {

@@ -50,10 +50,7 @@ impl Kernel {
     ) -> io::Result<Self> {
         let ring = Ring::new(config.ring_entries, config.top_rung)?;
         ring.limit_workers(config.workers, core);
-        let locks: Vec<RawFd> = locks.iter().map(AsRawFd::as_raw_fd).collect();
-        if !locks.is_empty() {
-            ring.submitter().register_files(&locks)?;
-        }
+        ring.hold(locks)?;
         let pool = Pool::new(config.receive_pool_bytes);
         // A kernel before 5.19 has no such ring; receives then poll first.
         let provided = if config.provided_buffers {
@@ -125,10 +122,10 @@ impl Kernel {
         self.operations.borrow().under_way()
     }
 
-    /// Wakes of other shards that took this one a system call.
+    /// What this shard's ring has done.
     #[cfg(test)]
-    pub(super) fn wakes(&self) -> u64 {
-        self.seat().counters.wakes.load(std::sync::atomic::Ordering::Relaxed)
+    pub(super) fn counters(&self) -> &super::stats::Counters {
+        &self.seat().counters
     }
 
     fn seat(&self) -> &Seat {
@@ -156,15 +153,15 @@ impl Drop for Kernel {
 #[derive(Clone, Debug)]
 pub struct File(Arc<Opened>);
 
-#[derive(Debug)]
 struct Opened {
-    fd: OwnedFd,
+    fd: Option<OwnedFd>,
     direct: bool,
+    closer: Housekeeping,
 }
 
 impl File {
-    pub(super) fn new(fd: OwnedFd, direct: bool) -> Self {
-        Self(Arc::new(Opened { fd, direct }))
+    pub(super) fn new(fd: OwnedFd, direct: bool, closer: &Housekeeping) -> Self {
+        Self(Arc::new(Opened { fd: Some(fd), direct, closer: closer.clone() }))
     }
 
     /// Whether it was opened with O_DIRECT.
@@ -173,15 +170,36 @@ impl File {
     }
 }
 
+impl Opened {
+    fn fd(&self) -> &OwnedFd {
+        self.fd.as_ref().expect("taken when it is dropped")
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        // The last close of a removed file frees its blocks, which may wait for the disk: not on a shard.
+        if let Some(fd) = self.fd.take() {
+            self.closer.close(fd);
+        }
+    }
+}
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", self.fd().as_raw_fd(), if self.direct { ", direct" } else { "" })
+    }
+}
+
 impl AsFd for File {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.fd.as_fd()
+        self.0.fd().as_fd()
     }
 }
 
 impl AsRawFd for File {
     fn as_raw_fd(&self) -> RawFd {
-        self.0.fd.as_raw_fd()
+        self.0.fd().as_raw_fd()
     }
 }
 

@@ -145,6 +145,11 @@ impl Operations {
             Op::Write { file, position, slices } => State::Write { file, position, slices, done: 0 },
             Op::Flush { file } => State::Flush { file },
             Op::Accept { listener } => return self.accept(token, listener),
+            Op::Recv { buf: Some(buf), .. } if buf.remaining() == 0 => {
+                // The kernel would answer 0, which means the end of the stream.
+                let result = Err(io::ErrorKind::InvalidInput.into());
+                return self.finished.push(Completion { token, result, back: Back::Buf(buf) });
+            }
             Op::Recv { socket, buf: Some(buf) } => State::Recv { socket, buf },
             Op::Recv { socket, buf: None } if self.provided.is_some() => State::RecvProvided { socket },
             Op::Recv { socket, buf: None } => State::Readable { socket },

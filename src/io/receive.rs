@@ -23,7 +23,7 @@ pub(super) struct Provided {
     given: Vec<Option<AppendBuf>>,
     free: Vec<u16>,
     tail: u16,
-    /// How many the kernel should have; doubles when it ran out, up to `given.len()`.
+    /// How many the kernel should have; doubles when it ran out though the pool had more, up to `given.len()`.
     wanted: usize,
     buffer_bytes: usize,
 }
@@ -89,7 +89,9 @@ impl Provided {
 
     /// The kernel found none: give it more from now on. Answers whether it has any now.
     pub(super) fn ran_out(&mut self, pool: &Pool) -> bool {
-        self.wanted = (self.wanted * 2).min(self.given.len());
+        if self.fill(pool) >= self.wanted {
+            self.wanted = (self.wanted * 2).min(self.given.len());
+        }
         self.fill(pool) > 0
     }
 

@@ -15,6 +15,7 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use io_uring::{IoUring, cqueue, squeue};
 
+use super::lock::Lock;
 use super::probe::{Facts, Rung};
 
 /// The ring of one shard.
@@ -82,6 +83,13 @@ impl Ring {
     /// The calls that register things with the ring.
     pub(super) fn submitter(&self) -> io_uring::Submitter<'_> {
         self.ring.submitter()
+    }
+
+    /// Registers the locks' descriptors, so that the kernel holds the locks until the ring has ended, and with it its last
+    /// operation: also where this process is killed.
+    pub(super) fn hold(&self, locks: &[Lock]) -> io::Result<()> {
+        let locks: Vec<RawFd> = locks.iter().map(AsRawFd::as_raw_fd).collect();
+        if locks.is_empty() { Ok(()) } else { self.submitter().register_files(&locks) }
     }
 
     /// Caps the workers that do what cannot be done inline, and keeps them on the shard's own core.
@@ -166,16 +174,27 @@ impl Ring {
     fn register_own_fd(&mut self) {
         let fd = u64::try_from(self.ring.as_raw_fd()).expect("a descriptor is not negative");
         let mut update = RingFd { offset: u32::MAX, reserved: 0, data: fd };
-        let pointer = std::ptr::from_mut(&mut update);
-        // SAFETY: the argument is one `io_uring_rsrc_update` that outlives the call.
-        let result = unsafe {
-            libc::syscall(libc::SYS_io_uring_register, self.ring.as_raw_fd(), REGISTER_RING_FDS, pointer, 1_u32)
-        };
-        if result == 1
+        if self.register_ring_fd(REGISTER_RING_FDS, &mut update)
             && let Ok(index) = RawFd::try_from(update.offset)
         {
             self.enter_fd = index;
             self.enter_flags |= ENTER_REGISTERED_RING;
+        }
+    }
+
+    fn register_ring_fd(&self, opcode: u32, update: &mut RingFd) -> bool {
+        let (fd, pointer) = (self.ring.as_raw_fd(), std::ptr::from_mut(update));
+        // SAFETY: the argument is one `io_uring_rsrc_update` that outlives the call.
+        unsafe { libc::syscall(libc::SYS_io_uring_register, fd, opcode, pointer, 1_u32) == 1 }
+    }
+}
+
+impl Drop for Ring {
+    /// The thread's table of registered rings would keep the ring, and the locks in it, until the thread ends.
+    fn drop(&mut self) {
+        if self.enter_flags & ENTER_REGISTERED_RING != 0 {
+            let index = u32::try_from(self.enter_fd).expect("an index is not negative");
+            self.register_ring_fd(UNREGISTER_RING_FDS, &mut RingFd { offset: index, reserved: 0, data: 0 });
         }
     }
 }
@@ -253,3 +272,4 @@ const ENTER_EXT_ARG: u32 = 1 << 3;
 const ENTER_REGISTERED_RING: u32 = 1 << 4;
 const ENTER_NO_IOWAIT: u32 = 1 << 7;
 const REGISTER_RING_FDS: u32 = 20;
+const UNREGISTER_RING_FDS: u32 = 21;
