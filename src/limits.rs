@@ -119,7 +119,7 @@ const _: () = assert!(
 
 /// What one connection costs beside its receive buffers: task, queues, and encoded replies on their way (see
 /// [`REPLIES_BYTES_MAX`] for the bound on those).
-pub const CONNECTION_BYTES: usize = 4 << 10;
+pub const CONNECTION_BYTES: usize = 2 << 10;
 
 /// What one idempotent producer costs in a partition: five batches of 40 bytes and its place in a tree.
 pub const PRODUCER_BYTES: usize = 320;

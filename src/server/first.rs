@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use super::accept::Accept;
 use super::node::{Error, Node};
-use crate::io::{Env, Op};
+use crate::io::{Env, Job, Op};
 use crate::metadata::records::BrokerEndpoint;
 use crate::metadata::{
     Cluster, Identity, Image, METADATA_PARTITION, MetadataError, MetadataLog, Start, metadata_log_config,
     metadata_partition_name, owners, stored_image,
 };
 use crate::shard::{Answer, Call, Controller, OpenShard};
-use crate::storage::recovery::{self, Found, FoundLog, Rules};
+use crate::storage::recovery::{self, Found, FoundLog, RecoveryError, Rules};
 use crate::storage::{Directory, stop};
 use crate::types::ShardId;
 
@@ -31,8 +31,8 @@ pub(super) async fn run<E: Env>(
         listeners.iter().map(|listener| node.rt.spawn(Rc::clone(&accept).run(listener.clone()))).collect();
     tracing::info!(partitions = node.shard.image().partition_count(), "serving");
     match signal {
-        // A byte or the end: either is the signal.
-        Some(socket) => drop(node.rt.submit(Op::Recv { socket, buf: None }).await),
+        // A byte or the end: either is the signal. The socket is ours until then.
+        Some(ref socket) => drop(node.rt.submit(Op::Recv { socket: socket.clone(), buf: None }).await),
         None => std::future::pending().await,
     }
     tracing::info!("stopping");
@@ -48,6 +48,10 @@ pub(super) async fn run<E: Env>(
 /// From the directory to open shards.
 async fn open<E: Env>(node: &Rc<Node<E>>) -> Result<(), Error> {
     let (rt, dir) = (&node.rt, &node.config.log_dir);
+    rt.job(Job::CreateDir(dir.clone())).await.map_err(|cause| {
+        let path = dir.clone();
+        RecoveryError::Io { what: "make", path, cause }
+    })?;
     let rules = Rules { block_bytes: node.storage.disk.block_bytes, salvage: false };
     let mut found = recovery::recover(rt, dir, rules).await?;
     let identity = Identity::load(rt, dir, Some(node.config.handlers.node_id)).await?;

@@ -6,5 +6,6 @@ mod cli;
 mod clients_rdkafka;
 mod kill9;
 mod node;
+mod raw;
 mod rdkafka_records;
 mod tidy;

@@ -63,6 +63,11 @@ impl Node {
         self.address.to_string()
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGTERM; answers how it ended. Must be within ten seconds.
     pub fn stop(&mut self) -> ExitStatus {
         let id = self.child.id().to_string();
