@@ -47,7 +47,7 @@ pub(super) fn handle<E: Env>(handlers: &Rc<Handlers<E>>, frame: &Frame) -> Start
                 .partitions
                 .iter()
                 .zip(answers.by_ref())
-                .map(|(asked, found)| show(asked, found))
+                .map(|(asked, found)| show(header.api_version, asked, found))
                 .collect(),
             ..Default::default()
         });
@@ -69,6 +69,9 @@ fn query(image: &Image, topic: &str, version: i16, asked: &ListOffsetsPartition)
     Ok((shard, OffsetQuery { id, target, leader_epoch: asked.current_leader_epoch }))
 }
 
+/// The first version whose answer names the leader epoch (KIP-320).
+const LEADER_EPOCH_FROM: i16 = 4;
+
 /// The first version in which a target means something (KIP-734, 405, 1005, 1023).
 fn first_version(target: OffsetTarget) -> i16 {
     match target {
@@ -80,7 +83,11 @@ fn first_version(target: OffsetTarget) -> i16 {
     }
 }
 
-fn show(asked: &ListOffsetsPartition, found: Result<FoundOffset, ErrorCode>) -> ListOffsetsPartitionResponse {
+fn show(
+    version: i16,
+    asked: &ListOffsetsPartition,
+    found: Result<FoundOffset, ErrorCode>,
+) -> ListOffsetsPartitionResponse {
     let mut response = ListOffsetsPartitionResponse {
         partition_index: asked.partition_index,
         timestamp: -1,
@@ -92,7 +99,10 @@ fn show(asked: &ListOffsetsPartition, found: Result<FoundOffset, ErrorCode>) -> 
         Ok(found) => {
             response.timestamp = found.timestamp;
             response.offset = found.offset.0;
-            response.leader_epoch = found.leader_epoch;
+            // A field that the version does not have is an error to the codec, unless it holds its default.
+            if version >= LEADER_EPOCH_FROM {
+                response.leader_epoch = found.leader_epoch;
+            }
         }
         Err(code) => response.error_code = code.code(),
     }
