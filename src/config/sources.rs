@@ -47,8 +47,8 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Variables that are not settings: the file to read, and what to log.
-pub const RESERVED_VARIABLES: &[&str] = &["RINGMAIN_CONFIG", "RINGMAIN_LOG"];
+/// Variables that are not settings: the file to read, what to log, and which program the tests run.
+pub const RESERVED_VARIABLES: &[&str] = &["RINGMAIN_CONFIG", "RINGMAIN_LOG", "RINGMAIN_BIN"];
 
 /// The settings of a file's text. Comments start with `#` or `!`; a line that ends in `\` goes on in the next, as in
 /// java.util.Properties.
