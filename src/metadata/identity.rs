@@ -154,3 +154,76 @@ pub fn random_id<E: Env>(env: &E) -> TopicId {
 /// `node.id` where neither the operator nor the directory says one.
 pub const NODE_ID_DEFAULT: i32 = 1;
 const FILE_BYTES_MAX: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::sim::{Faults, SimEnv, World};
+
+    fn load(world: &Rc<World>, node_id: Option<i32>) -> Result<Identity, IdentityError> {
+        let rt: Rc<Runtime<SimEnv>> = Rc::clone(&world.start(1)[0]);
+        let this = Rc::clone(&rt);
+        let loaded = world.block_on(&rt, async move {
+            this.job(Job::CreateDir("/data".into())).await.expect("made");
+            Identity::load(&this, Path::new("/data"), node_id).await
+        });
+        world.crash();
+        loaded.expect("loading ends")
+    }
+
+    fn write(world: &Rc<World>, text: &'static str) {
+        let rt = Rc::clone(&world.start(1)[0]);
+        let this = Rc::clone(&rt);
+        let written = world.block_on(&rt, async move {
+            this.job(Job::CreateDir("/data".into())).await.expect("made");
+            this.job(Job::WriteFile("/data/meta.properties".into(), text.into())).await.map(drop)
+        });
+        written.expect("writing ends").expect("written");
+        world.crash();
+    }
+
+    #[test]
+    fn an_identity_is_given_once() {
+        let world = World::new(1, Faults::default());
+        let first = load(&world, None).expect("given");
+        assert_eq!((first.node_id, first.cluster_id.len(), first.created), (1, 22, true));
+        let again = load(&world, Some(1)).expect("kept");
+        assert_eq!(again, Identity { created: false, ..first });
+    }
+
+    #[test]
+    fn another_nodes_directory_is_refused_with_both_ids() {
+        let world = World::new(2, Faults::default());
+        load(&world, Some(7)).expect("given");
+        let error = load(&world, Some(8)).expect_err("node 7's");
+        assert!(matches!(error, IdentityError::OtherNode { stored: 7, configured: 8, .. }));
+        assert!(error.to_string().contains("node.id=7"), "{error}");
+        assert_eq!(load(&world, None).expect("nothing is asked").node_id, 7);
+    }
+
+    #[test]
+    fn kafkas_file_is_understood_and_gets_a_directory_id_where_it_has_none() {
+        let world = World::new(3, Faults::default());
+        write(&world, "#\n#Thu Jan 01 00:00:00 UTC 1970\ncluster.id=MkU3OEVBNTcwNTJENDM2Qg\nnode.id=3\nversion=1\n");
+        let first = load(&world, None).expect("Kafka's");
+        assert_eq!((&*first.cluster_id, first.node_id), ("MkU3OEVBNTcwNTJENDM2Qg", 3));
+        assert_eq!(load(&world, None).expect("completed").directory_id, first.directory_id);
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused() {
+        let world = World::new(4, Faults::default());
+        write(&world, "version=1\nnode.id=x\ncluster.id=y\n");
+        assert!(matches!(load(&world, None), Err(IdentityError::Format { .. })));
+    }
+
+    #[test]
+    fn random_ids_are_version_4_and_never_begin_with_a_dash() {
+        let world = World::new(5, Faults::default());
+        for _ in 0..200 {
+            let id = random_id(world.client().env());
+            assert_eq!((id.0[6] >> 4, id.0[8] >> 6), (4, 2));
+            assert!(!id.to_string().starts_with('-'));
+        }
+    }
+}

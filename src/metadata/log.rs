@@ -381,3 +381,7 @@ fn changes_at_start(image: &Image, cluster: &Cluster, clean: bool) -> Vec<Record
 
 /// Records of one batch at start: a few hundred KiB at the most.
 const RECORDS_A_BATCH: usize = 4096;
+
+#[cfg(test)]
+#[path = "log_tests.rs"]
+mod tests;

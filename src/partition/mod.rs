@@ -254,3 +254,6 @@ impl<E: Env> Partition<E> {
         self.watches.advance(self.high_watermark());
     }
 }
+
+#[cfg(test)]
+mod tests;
