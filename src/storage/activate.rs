@@ -94,5 +94,6 @@ async fn read_tail<E: Env>(
     if read? < tail_bytes {
         return Err(std::io::ErrorKind::UnexpectedEof.into());
     }
+    // copies: less than a block, once for each opened log
     Ok(buf.filled()[..tail_bytes].to_vec())
 }

@@ -208,6 +208,7 @@ impl Tail {
         if position < chunk.start || chunk.bytes - from > small_bytes {
             return false;
         }
+        // copies: less than a block of an idle log, when memory is short
         let (segment, tail) = (chunk.segment, chunk.buf.slice(from..chunk.bytes).to_vec());
         self.chunks.clear();
         self.spares.clear();

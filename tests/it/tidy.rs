@@ -85,7 +85,7 @@ impl Source {
 
     /// Whether the whole file is tests.
     fn is_tests(&self) -> bool {
-        self.path.ends_with("/tests.rs") || self.path.contains("/tests/")
+        self.path.ends_with("/tests.rs") || self.path.ends_with("_tests.rs") || self.path.contains("/tests/")
     }
 
     /// The lines of code before the test module, with their numbers; comments, blank lines and string contents blanked.
