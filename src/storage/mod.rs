@@ -44,12 +44,16 @@ mod error;
 mod flush;
 pub mod journal;
 pub mod kafka_files;
+#[cfg(test)]
+mod life_tests;
 mod log;
 mod memory;
 pub mod offset_index;
 mod prepare;
 mod progress;
 mod read;
+#[cfg(test)]
+mod read_tests;
 pub mod recovery;
 mod recycle;
 mod retention;

@@ -141,6 +141,14 @@ impl<E: Env> Log<E> {
         match self.writer.rt.job(Job::Open(segment.path.clone(), how)).await {
             Ok(Output::File(file)) => Ok(file),
             Ok(_) => Err(Error::io("cannot open", &segment.path, io::Error::other("no file"))),
+            Err(_)
+                if segment.base_offset < self.log_start_offset()
+                    && !self.segments.borrow().contains_key(&segment.base_offset) =>
+            {
+                // Retention was faster.
+                let (start, end) = (self.log_start_offset(), self.log_end_offset());
+                Err(Error::OutOfRange { requested: segment.base_offset, start, end })
+            }
             Err(error) => Err(Error::io("cannot open", &segment.path, error)),
         }
     }

@@ -21,8 +21,6 @@ mod by_time;
 mod cut;
 mod index_files;
 mod load;
-#[cfg(test)]
-mod tests;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

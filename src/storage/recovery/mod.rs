@@ -27,8 +27,6 @@ mod journals;
 mod kafka;
 mod mend;
 mod scan;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeMap;
 use std::io;

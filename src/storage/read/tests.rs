@@ -1,1 +1,0 @@
-//! Reading, on simulated disks.
