@@ -429,11 +429,9 @@ impl<E: Env> Log<E> {
 
     /// Where the log ends.
     pub(super) fn end_mark(&self) -> Mark {
-        let active = self.active.borrow();
-        let (segment, position) = match (&*active, self.sealing.borrow().back()) {
-            (Some(last), _) | (None, Some(last)) => (last.base_offset, last.end_position.get()),
-            (None, None) => (self.window_mark.get().segment, self.window_mark.get().position),
-        };
+        let segments = self.segments.borrow();
+        let last = segments.last_key_value().map(|(base, segment)| (*base, segment.end_position.get()));
+        let (segment, position) = last.unwrap_or((self.window_mark.get().segment, self.window_mark.get().position));
         Mark { offset: self.log_end_offset(), segment, position, chain: self.chain.get() }
     }
 

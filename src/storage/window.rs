@@ -147,8 +147,11 @@ impl<E: Env> Window<E> {
         } else {
             self.entry(log, Kind::End, mark);
         }
+        // A rolled last segment is given whole.
+        let open = log.active.borrow().is_some();
+        let stored = if open { log.writer.config.block_floor(mark.position) } else { mark.position };
         let part = self.part(log, mark);
-        part.stored = Some((mark.segment, log.writer.config.block_floor(mark.position)));
+        part.stored = Some((mark.segment, stored));
         part.touched = touched;
         part.sealed = sealed;
         Added::Yes

@@ -27,7 +27,7 @@ pub(in crate::storage) async fn open_journal<E: Env>(
     let path = dir.join(OWN_DIR).join(journal_name(rt.shard(), generation));
     let failed = |cause| RecoveryError::Io { what: "make the journal", path: path.clone(), cause };
     let live: Vec<&FoundLog> = logs.iter().filter(|log| log.journaled && log.quarantined.is_none()).collect();
-    let tails: u64 = live.iter().map(|log| (ENTRY_BYTES + log.tail.len()) as u64).sum();
+    let tails: u64 = live.iter().map(|log| (2 * ENTRY_BYTES + log.tail.len()) as u64).sum();
     let least = Writer::<E>::journal_bytes_min(config).max(tails * TAILS_SHARE);
     let bytes = config.block_ceil(config.journal_bytes.max(least));
     let file = prepare(rt, &path, bytes).await.map_err(failed)?;
@@ -58,13 +58,13 @@ async fn carry<E: Env>(
     let mut places = Vec::with_capacity(live.len());
     let block_bytes = config.disk.block_bytes;
     let largest =
-        config.window_journal_bytes.next_multiple_of(block_bytes).max(HEADER_BYTES + ENTRY_BYTES + 2 * block_bytes);
+        config.window_journal_bytes.next_multiple_of(block_bytes).max(HEADER_BYTES + 2 * (ENTRY_BYTES + block_bytes));
     let mut rest = live;
     while !rest.is_empty() {
         let mut record = Encoder::new(AppendBuf::with_capacity(largest));
         let position = start.position;
         while let Some((log, behind)) = rest.split_first() {
-            if record.record_bytes() + ENTRY_BYTES + log.tail.len() > largest {
+            if record.record_bytes() + 2 * ENTRY_BYTES + log.tail.len() > largest {
                 break;
             }
             add(&mut record, log);
@@ -95,13 +95,16 @@ fn add(record: &mut Encoder, log: &FoundLog) {
     let sealed = last.is_some_and(|last| last.sealed);
     let entry = Entry {
         id: log.id,
-        kind: if sealed { Kind::Sealed } else { Kind::End },
+        kind: Kind::End,
         segment,
         tail_position: end - log.tail.len() as u64,
         end_offset: log.log_end,
         chain: 0,
         tail: &[],
     };
+    if last.is_some_and(|last| last.sealed) {
+        record.entry(&Entry { kind: Kind::Sealed, tail_position: end, ..entry.clone() }, &[]);
+    }
     // copies: nothing; the encoder takes counted views
     let tail = Slice::from(bytes::Bytes::from(log.tail.clone()));
     record.entry(&entry, &[tail]);

@@ -53,7 +53,6 @@ struct Mark {
     cursor: Cursor,
     chain: Option<u32>,
     durable: bool,
-    sealed: bool,
 }
 
 impl Mark {
@@ -98,7 +97,8 @@ pub(super) async fn recover<E: Env>(rt: &Rc<Runtime<E>>, known: Known, block_byt
     let Known { mut found, checkpoint, entries, files } = known;
     let older = older_durable(&entries);
     let entries = newest_generation(entries, checkpoint.as_ref().map(|(_, generation, clean)| (*generation, *clean)));
-    let mut marks: Vec<Mark> = entries.iter().map(mark).collect();
+    // A rolled segment's entry says where that ends; the record's other one says where the log does, and carries the chain.
+    let mut marks: Vec<Mark> = entries.iter().filter(|entry| entry.kind != Kind::Sealed).map(mark).collect();
     if let Some(newest) = marks.last().map(Mark::at) {
         marks.extend(older);
         marks.retain(|mark| mark.at() <= newest);
@@ -111,7 +111,6 @@ pub(super) async fn recover<E: Env>(rt: &Rc<Runtime<E>>, known: Known, block_byt
     let mut walk = Walk::new(rt, &found.dir, block_bytes, entries, files, start, checkpoint.map(|(log, ..)| log));
     found.log_start = walk.segments.keys().next().copied().unwrap_or(start.segment).max(found.log_start);
     let durable = marks.iter().filter(|mark| mark.durable).map(Mark::at).max();
-    let mut last_sealed = start.sealed;
     let mut accepted = start;
     for mark in marks.iter().filter(|mark| mark.at() > start.at()) {
         let below = durable.is_some_and(|durable| mark.at() <= durable);
@@ -122,7 +121,6 @@ pub(super) async fn recover<E: Env>(rt: &Rc<Runtime<E>>, known: Known, block_byt
             Ok(()) => {
                 walk.accept().await;
                 accepted = *mark;
-                last_sealed = mark.sealed;
             }
             Err(Failure::Reason(reason)) if below => {
                 found.quarantined = Some(format!("{reason}, below the durable offset {}", mark.cursor.offset).into());
@@ -132,7 +130,7 @@ pub(super) async fn recover<E: Env>(rt: &Rc<Runtime<E>>, known: Known, block_byt
             Err(Failure::Reason(_)) => break,
         }
     }
-    walk.finish(found, accepted, last_sealed).await
+    walk.finish(found, accepted).await
 }
 
 fn mark(entry: &LogEntry) -> Mark {
@@ -141,7 +139,6 @@ fn mark(entry: &LogEntry) -> Mark {
         cursor: Cursor { position: entry.end_position(), offset: entry.end_offset },
         chain: Some(entry.chain),
         durable: entry.flushed,
-        sealed: entry.kind == Kind::Sealed,
     }
 }
 
@@ -161,7 +158,8 @@ fn newest_generation(mut entries: Vec<LogEntry>, checkpoint: Option<(u64, bool)>
 /// another one.
 fn older_durable(entries: &[LogEntry]) -> Option<Mark> {
     let newest = entries.last()?.generation;
-    let older = entries.iter().filter(|entry| entry.generation < newest && entry.flushed);
+    let ends = entries.iter().filter(|entry| entry.kind != Kind::Sealed);
+    let older = ends.filter(|entry| entry.generation < newest && entry.flushed);
     older.max_by_key(|entry| (entry.generation, entry.sequence)).map(|entry| Mark { chain: None, ..mark(entry) })
 }
 
@@ -184,14 +182,14 @@ fn start_of(
         let same = entries.last().is_none_or(|entry| entry.generation == *generation);
         let chain = if same { Some(log.chain) } else { clean.then_some(0) };
         let cursor = Cursor { position: last.bytes, offset: log.end() };
-        return Some(Mark { segment: Offset(last.base_offset), cursor, chain, durable: true, sealed: last.sealed });
+        return Some(Mark { segment: Offset(last.base_offset), cursor, chain, durable: true });
     }
     // Without an entry nothing was ever acknowledged: files may have been prepared, or hold a first window that never became one.
     let first = marks.first()?;
     let segment = files.keys().next().copied().unwrap_or(first.segment).min(first.segment);
     // A log without a flushed entry was made in this generation: its chain begins with it.
     let chain = (!marks.iter().any(|mark| mark.durable)).then_some(0);
-    Some(Mark { segment, cursor: Cursor { position: 0, offset: segment }, chain, durable: true, sealed: false })
+    Some(Mark { segment, cursor: Cursor { position: 0, offset: segment }, chain, durable: true })
 }
 
 impl<'a, E: Env> Walk<'a, E> {
@@ -325,7 +323,8 @@ impl<'a, E: Env> Walk<'a, E> {
     }
 
     /// Puts the result together: segments, the live tail, and what the journal knows better than the files written back.
-    async fn finish(mut self, mut found: FoundLog, end: Mark, sealed: bool) -> FoundLog {
+    async fn finish(mut self, mut found: FoundLog, end: Mark) -> FoundLog {
+        let sealed = self.ends.get(&end.segment) == Some(&end.cursor.position);
         let floor = end.cursor.position / self.block_bytes as u64 * self.block_bytes as u64;
         self.segment = end.segment;
         found.journaled = !self.entries.is_empty();
