@@ -10,7 +10,7 @@ use ringmain::record::{
 };
 use ringmain::types::Offset;
 
-/// The first byte says how long chunks are; the second whether length, magic and checksum are made to fit.
+// The first byte says how long chunks are; the second whether length, magic and checksum are made to fit.
 fuzz_target!(|data: &[u8]| {
     let [chunk_bytes, fit, batch @ ..] = data else { return };
     let mut batch = batch.to_vec();

@@ -4,10 +4,10 @@
 use libfuzzer_sys::fuzz_target;
 use ringmain::storage::checkpoint::Checkpoint;
 
-/// Magic and version, checksum, length.
+// Magic and version, checksum, length.
 const HEADER_BYTES: usize = 24;
 
-/// The first byte says whether the header is made to fit, so that the archive is reached.
+// The first byte says whether the header is made to fit, so that the archive is reached.
 fuzz_target!(|data: &[u8]| {
     let Some((fit, file)) = data.split_first() else { return };
     let _ = Checkpoint::decode(file);

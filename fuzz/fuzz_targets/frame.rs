@@ -7,7 +7,7 @@ use ringmain::protocol::cold::{self, Request};
 use ringmain::protocol::{ApiKey, Frame, fetch, produce};
 use ringmain::record::Records;
 
-/// The first byte says how long chunks are; the rest is the frame.
+// The first byte says how long chunks are; the rest is the frame.
 fuzz_target!(|data: &[u8]| {
     let Some((chunk_bytes, frame)) = data.split_first() else { return };
     let whole = read(&Records::from(frame.to_vec()));

@@ -10,7 +10,7 @@ use ringmain::storage::offset_index::OffsetIndex;
 use ringmain::storage::time_index::TimeIndex;
 use ringmain::types::Offset;
 
-/// Eight bytes of a question, then the file.
+// Eight bytes of a question, then the file.
 fuzz_target!(|data: &[u8]| {
     let Some((question, file)) = data.split_first_chunk::<8>() else { return };
     let question = i64::from_be_bytes(*question);

@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use ringmain::storage::journal::record::{HEADER_BYTES, decode};
 
-/// The first byte says whether magic, version, length and checksum are made to fit, so that the entries are reached.
+// The first byte says whether magic, version, length and checksum are made to fit, so that the entries are reached.
 fuzz_target!(|data: &[u8]| {
     let Some((fit, record)) = data.split_first() else { return };
     let mut record = record.to_vec();

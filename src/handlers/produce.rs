@@ -74,7 +74,7 @@ impl<E: Env> Appending<E> {
             whole: refuse_whole(request),
             acks: Acks::from_code(request.acks).unwrap_or(Acks::None),
             produce_version: request.version,
-            internal_allowed: frame.client_id() == Some(ADMIN_CLIENT),
+            internal_allowed: frame.client_id().as_deref() == Some(ADMIN_CLIENT),
             outgoing: Vec::new(),
             this: Self { topics: Vec::with_capacity(topic_count), partitions: Vec::new(), calls: Vec::new() },
         };

@@ -3,6 +3,8 @@
 //! Made by `server/` of every frame, read by `handlers/`. A frame owns its bytes (by counted views), so a handler may
 //! keep it while it waits and read names from it again for the answer.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use super::api_key::ApiKey;
@@ -39,7 +41,8 @@ impl RequestHeader {
 pub struct Frame {
     /// The header.
     pub header: RequestHeader,
-    client_id: Option<Box<str>>,
+    /// The whole frame, from which the client id is read again when somebody asks.
+    bytes: Records,
     body: Records,
 }
 
@@ -54,21 +57,23 @@ impl Frame {
         if !header.is_served() {
             // The answer must be one that the client understands whatever it asked in: the rest is not looked at.
             if api_key == ApiKey::ApiVersions {
-                return Ok(Self { header, client_id: None, body: Records::default() });
+                return Ok(Self { header, bytes: Records::default(), body: Records::default() });
             }
             return Err(DecodeError::UnsupportedVersion { api_key, api_version });
         }
-        let client_id = reader.client_id()?.map(Box::from);
+        reader.client_id()?;
         reader.set_flexible(api_key.is_flexible(api_version));
         reader.tags()?;
         let body = bytes.slice(bytes.len() - reader.remaining()..bytes.len());
-        Ok(Self { header, client_id, body })
+        Ok(Self { header, bytes: bytes.clone(), body })
     }
 
     /// What the client calls itself.
     #[must_use]
-    pub fn client_id(&self) -> Option<&str> {
-        self.client_id.as_deref()
+    pub fn client_id(&self) -> Option<Cow<'_, str>> {
+        let mut reader = Reader::new(&self.bytes, false);
+        // Key, version and correlation id; all of it was checked when the frame was made.
+        reader.skip(8).and_then(|()| reader.client_id()).unwrap_or_default()
     }
 
     /// The body, for the hot views.

@@ -218,6 +218,15 @@ proptest! {
     }
 }
 
+#[test]
+fn a_stamp_fits_a_batch_without_records_too() {
+    let bytes = BatchBuilder::default().build(&[]);
+    let mut header: [u8; HEADER_BYTES] = bytes[..].try_into().expect("a bare header");
+    let stamp = HeaderStamp { base_offset: Offset(1), leader_epoch: 2, log_append_time_ms: Some(NOW_MS) };
+    crc::stamp(&mut header, &stamp);
+    assert!(crc::verify(&one(&header)).is_ok());
+}
+
 /// A batch of two records with one thing wrong.
 fn with(change: impl FnOnce(&mut BatchHeader)) -> Records {
     let mut bytes = BatchBuilder::default().build(&[NewRecord::value(NOW_MS, "a"), NewRecord::value(NOW_MS + 1, "b")]);

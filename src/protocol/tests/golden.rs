@@ -30,7 +30,7 @@ fn produce_requests_of_the_java_client_are_read() {
     for (version, bytes) in golden!("produce-request", 3 4 5 6 7 8 9) {
         let frame = frame(bytes);
         assert_eq!((frame.header.api_key, frame.header.api_version), (ApiKey::Produce, version));
-        assert_eq!((frame.client_id(), frame.header.correlation_id), (Some("golden"), 77));
+        assert_eq!((frame.client_id().as_deref(), frame.header.correlation_id), (Some("golden"), 77));
         let view = produce::Request::parse(&frame).expect("a request");
         assert_eq!((view.acks, view.timeout_ms, view.is_transactional), (-1, 30_000, false));
         let batch = Some(Records::from(BATCH.to_vec()));

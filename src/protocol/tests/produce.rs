@@ -48,7 +48,8 @@ proptest! {
     ) {
         let body = written(|into| data.write(into, version));
         let frame = Frame::parse(&chunked(&request(ApiKey::Produce, version, &body), &edges)).expect("a frame");
-        prop_assert_eq!((frame.client_id(), frame.header.correlation_id), (Some("test"), 77));
+        let client_id = frame.client_id();
+        prop_assert_eq!((client_id.as_deref(), frame.header.correlation_id), (Some("test"), 77));
         let view = Request::parse(&frame).expect("a request");
         prop_assert_eq!(view.is_transactional, data.transactional_id.is_some());
         prop_assert_eq!((view.acks, view.timeout_ms, view.version), (data.acks, data.timeout_ms, version));
