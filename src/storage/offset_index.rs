@@ -108,7 +108,7 @@ impl OffsetIndex {
     /// The last entry that does not lie above `offset`: a batch's last offset, and its position.
     #[must_use]
     pub fn entry_at_or_below(&self, offset: Offset) -> Option<(Offset, u64)> {
-        let wanted = offset.0 - self.base_offset.0;
+        let wanted = offset.0.saturating_sub(self.base_offset.0);
         let above = partition_point(self.entry_count(), |entry| i64::from(self.raw(entry).0) <= wanted);
         above.checked_sub(1).map(|entry| self.entry(entry))
     }
@@ -132,7 +132,7 @@ impl OffsetIndex {
     /// where `offset` is some batch's end.
     #[must_use]
     pub fn first_above(&self, offset: Offset) -> Option<(Offset, u64)> {
-        let wanted = offset.0 - self.base_offset.0;
+        let wanted = offset.0.saturating_sub(self.base_offset.0);
         let first = partition_point(self.entry_count(), |entry| i64::from(self.raw(entry).0) < wanted);
         (first < self.entry_count()).then(|| self.entry(first))
     }
