@@ -189,7 +189,7 @@ mod tests {
             executor
                 .spawn(async move {
                     pending::<()>().await;
-                    drop(held)
+                    drop(held);
                 })
                 .detach();
         }

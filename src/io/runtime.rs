@@ -152,6 +152,12 @@ impl<E: Env> Runtime<E> {
         self.timers.borrow().peek().map(|Reverse(timer)| timer.at_ns)
     }
 
+    /// Timers kept, those whose wait ended early included until they are swept out.
+    #[cfg(test)]
+    pub(super) fn timers_kept(&self) -> usize {
+        self.timers.borrow().len()
+    }
+
     /// Operations under way, orphans included. Zero is what an explicit drain waits for.
     #[must_use]
     pub fn under_way(&self) -> usize {

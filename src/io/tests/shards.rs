@@ -149,3 +149,24 @@ fn a_ring_that_cannot_be_made_begins_no_body() {
     let error = failed.expect_err("no ring has no entries");
     assert!(error.to_string().starts_with("shard 0 could not be started"), "{error}");
 }
+
+#[test]
+fn waits_that_end_early_leave_no_timers_behind() {
+    super::on_shard(|runtime| async move {
+        let mut long = std::pin::pin!(runtime.sleep_ms(60_000));
+        for round in 0..10_000 {
+            // As a receive with an idle timeout does: the timer is armed and never rings.
+            let mut timeout = Box::pin(runtime.sleep_ms(30_000 + round % 7));
+            std::future::poll_fn(|cx| {
+                assert!(timeout.as_mut().poll(cx).is_pending());
+                assert!(long.as_mut().poll(cx).is_pending());
+                std::task::Poll::Ready(())
+            })
+            .await;
+        }
+        assert!(runtime.timers_kept() < 200, "{} timers are kept for one wait", runtime.timers_kept());
+        let begun = runtime.now_ns();
+        runtime.sleep_ms(5).await;
+        assert!(runtime.now_ns() - begun >= 5_000_000, "a sweep loses no live timer");
+    });
+}
