@@ -256,4 +256,6 @@ impl<E: Env> Partition<E> {
 }
 
 #[cfg(test)]
+mod sim_tests;
+#[cfg(test)]
 mod tests;

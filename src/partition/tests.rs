@@ -17,10 +17,10 @@ use crate::types::TopicId;
 const ID: PartitionId = PartitionId { topic_id: TopicId([5; 16]), partition: 0 };
 
 /// A process with one partition.
-struct Node {
-    world: Rc<World>,
-    sim: SimStore,
-    partition: Rc<Partition<SimEnv>>,
+pub(super) struct Node {
+    pub(super) world: Rc<World>,
+    pub(super) sim: SimStore,
+    pub(super) partition: Rc<Partition<SimEnv>>,
 }
 
 impl Node {
@@ -33,7 +33,7 @@ impl Node {
     }
 
     /// Opens the partition, or makes it, under a leader epoch.
-    fn start(world: &Rc<World>, leader_epoch: i32, mut config: Config) -> Self {
+    pub(super) fn start(world: &Rc<World>, leader_epoch: i32, mut config: Config) -> Self {
         let sim = SimStore::open(world);
         let log_config = sim_store::config().log;
         config.log = LogConfig { flush_every_window: config.log.flush_every_window, ..log_config };
@@ -53,7 +53,7 @@ impl Node {
     }
 
     /// The process ends, cleanly or by the power, and another one begins under the epoch that goes with it.
-    fn restart(self, clean: bool) -> Self {
+    pub(super) fn restart(self, clean: bool) -> Self {
         let Self { world, sim, partition } = self;
         let (epoch, config) = (partition.leader_epoch(), partition.config.borrow().clone());
         // The store asks the partition for its state while it stops.
@@ -105,7 +105,7 @@ impl Node {
     }
 
     /// Every value in the log up to the high watermark, with its offset.
-    fn values(&self) -> Vec<(i64, String)> {
+    pub(super) fn values(&self) -> Vec<(i64, String)> {
         let mut values = Vec::new();
         let mut offset = self.partition.log_start_offset().0;
         while offset < self.partition.high_watermark().0 {
@@ -129,7 +129,7 @@ impl Node {
     }
 }
 
-fn job(batch: Vec<u8>, acks: Acks) -> AppendJob {
+pub(super) fn job(batch: Vec<u8>, acks: Acks) -> AppendJob {
     let records = Records::from_chunks(vec![Slice::from(Bytes::from(batch))]);
     AppendJob { records, acks, produce_version: 9 }
 }
@@ -142,7 +142,7 @@ fn records(values: &[&str], timestamp: i64) -> Vec<NewRecord> {
     values.iter().map(|value| NewRecord::value(timestamp, *value)).collect()
 }
 
-fn of_producer(producer_id: i64, epoch: i16, sequence: i32, values: &[&str]) -> Vec<u8> {
+pub(super) fn of_producer(producer_id: i64, epoch: i16, sequence: i32, values: &[&str]) -> Vec<u8> {
     let builder =
         BatchBuilder { producer_id, producer_epoch: epoch, base_sequence: sequence, ..BatchBuilder::default() };
     builder.build(&records(values, 0))
