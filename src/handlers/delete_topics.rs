@@ -39,7 +39,7 @@ fn reference(asked: &DeleteTopicState) -> Result<TopicRef, DeletableTopicResult>
         None if id != TopicId::ZERO => Ok(TopicRef::Id(id)),
         name => Err(DeletableTopicResult {
             name: name.clone(),
-            topic_id: asked.topic_id.clone(),
+            topic_id: asked.topic_id,
             error_code: ErrorCode::InvalidRequest.code(),
             error_message: Some(text("a topic is named either by its name or by its id")),
             ..Default::default()

@@ -1,9 +1,11 @@
 //! The one place where errors of ours become Kafka's codes, and the texts that go with them.
 
+use crate::partition;
 use crate::partition::producer_state::SequenceError;
 use crate::protocol::ErrorCode;
 use crate::record::RecordError;
-use crate::{partition, shard, storage};
+use crate::shard;
+use crate::storage;
 
 /// Kafka's code of a refusal.
 pub(super) fn code(error: &shard::Error) -> ErrorCode {

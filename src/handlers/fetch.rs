@@ -12,13 +12,13 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
 use super::figures::Kind;
-use super::reply::{Again, Outcome, Reply, ReplyPart, Reread, Started};
+use super::reply::{Again, Outcome, Reply, ReplyPart, Reread, Rereading, Started};
 use super::{Handlers, error, later, refusal};
 use crate::io::Env;
 use crate::limits::FETCH_WAIT_MS_MAX;
@@ -260,7 +260,7 @@ struct Refetch<E: Env> {
 }
 
 impl<E: Env> Reread<E> for Refetch<E> {
-    fn read(&self) -> Pin<Box<dyn Future<Output = Option<Vec<Part<E>>>>>> {
+    fn read(&self) -> Rereading<E> {
         let (shard, item, bytes) = (Rc::clone(&self.handlers.shard), self.item, self.bytes);
         Box::pin(async move {
             let owner = shard.image().shard(item.id)?;

@@ -133,7 +133,7 @@ fn answer_asked(image: &Image, asked: &MetadataRequestTopic, not_made: &[NotMade
     MetadataResponseTopic {
         error_code: error.code(),
         name: asked.name.clone(),
-        topic_id: asked.topic_id.clone(),
+        topic_id: asked.topic_id,
         ..Default::default()
     }
 }

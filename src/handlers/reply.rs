@@ -78,8 +78,11 @@ pub struct Again<E: Env> {
 /// Bytes that a reply has promised, and that are still where they were when their memory is needed.
 pub trait Reread<E: Env> {
     /// All of them, or nothing where that is not possible any more: then the reply cannot be finished.
-    fn read(&self) -> Pin<Box<dyn Future<Output = Option<Vec<Part<E>>>>>>;
+    fn read(&self) -> Rereading<E>;
 }
+
+/// Bytes that are being read again.
+pub type Rereading<E> = Pin<Box<dyn Future<Output = Option<Vec<Part<E>>>>>>;
 
 impl<E: Env> From<Bytes> for Reply<E> {
     fn from(frame: Bytes) -> Self {

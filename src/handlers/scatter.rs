@@ -10,10 +10,13 @@ use crate::types::ShardId;
 /// A question and the shard that knows, or why nobody is asked.
 pub(super) type Asked<Q> = Result<(ShardId, Q), ErrorCode>;
 
+/// What a shard answers, in the order of the questions.
+type Found<A> = Vec<Result<A, shard::Error>>;
+
 /// How a kind of question goes to another shard and comes back.
 pub(super) struct Courier<E: Env, Q, A> {
     pub(super) call: fn(Vec<Q>) -> Call<E>,
-    pub(super) answers: fn(Answer<E>) -> Option<Vec<Result<A, shard::Error>>>,
+    pub(super) answers: fn(Answer<E>) -> Option<Found<A>>,
 }
 
 impl<E: Env> Handlers<E> {
@@ -22,7 +25,7 @@ impl<E: Env> Handlers<E> {
         &self,
         asked: &[Asked<Q>],
         courier: Courier<E, Q, A>,
-        here: impl AsyncFnOnce(Vec<Q>) -> Vec<Result<A, shard::Error>>,
+        here: impl AsyncFnOnce(Vec<Q>) -> Found<A>,
     ) -> Vec<Result<A, ErrorCode>> {
         let groups = by_shard(asked);
         let (home, router) = (self.shard.rt().shard(), self.shard.router());
@@ -60,7 +63,7 @@ fn questions<Q: Copy>(asked: &[Asked<Q>], slots: &[usize]) -> Vec<Q> {
     slots.iter().filter_map(|slot| asked[*slot].as_ref().ok().map(|(_, question)| *question)).collect()
 }
 
-fn place<A>(answers: &mut [Result<A, ErrorCode>], slots: &[usize], found: Vec<Result<A, shard::Error>>) {
+fn place<A>(answers: &mut [Result<A, ErrorCode>], slots: &[usize], found: Found<A>) {
     for (slot, found) in slots.iter().zip(found) {
         answers[*slot] = found.map_err(|refused| error::code(&refused));
     }

@@ -8,8 +8,6 @@ mod connections;
 mod first;
 mod mail;
 pub mod node;
-#[cfg(test)]
-mod node_tests;
 mod peer_log;
 mod receive;
 mod reply;

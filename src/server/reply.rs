@@ -25,7 +25,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use crate::handlers::reply::{Reply, ReplyPart};
+use crate::handlers::reply::{Reply, ReplyPart, Rereading};
 use crate::io::runtime::{Pending, Sleep};
 use crate::io::{AppendBuf, Back, Env, Job, Op, Pool, Runtime, Slice};
 use crate::limits::{SEND_PIECE_BYTES, SEND_RING_BYTES};
@@ -56,12 +56,10 @@ enum Step<E: Env> {
     /// The range at the front is being read into a buffer of ours.
     Read(Pending<E>),
     /// The bytes at the front, whose memory was given back, are being found again.
-    Again(Reading<E>),
+    Again(Rereading<E>),
     /// No buffer was free.
     Room(Sleep<E>),
 }
-
-type Reading<E> = Pin<Box<dyn Future<Output = Option<Vec<Part<E>>>>>>;
 
 impl<E: Env> Sender<E> {
     /// A sender for a socket that nobody else writes to.

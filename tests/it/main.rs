@@ -2,6 +2,12 @@
 //!
 //! kcat and Kafka's own tools are driven by `tests/clients/`, what needs root by `tests/root/`.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "tests drive real processes by real time, threads and files"
+)]
+
 mod cli;
 mod clients_rdkafka;
 mod kill9;

@@ -7,8 +7,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::Config;
-use super::node::{self, Setup};
 use crate::io::sim::{Faults, SimEnv, SimSocket, World};
 use crate::io::{Back, Op, Pool, Runtime, Slice};
 use crate::limits::Memory;
@@ -16,6 +14,8 @@ use crate::protocol::ErrorCode;
 use crate::protocol::cold::metadata_request::{MetadataRequestData, MetadataRequestTopic};
 use crate::protocol::cold::{KafkaString, decode_response, encode_request};
 use crate::record::build::{BatchBuilder, NewRecord};
+use crate::server::Config;
+use crate::server::node::{self, Setup};
 use crate::storage;
 
 /// A node in a world, and the machine that its clients run on.
@@ -440,12 +440,11 @@ fn a_consumer_that_stops_reading_pins_nothing_and_misses_nothing() {
         producer.create("t", 2);
         let mut expected = [Vec::new(), Vec::new()];
         for n in 0..30_usize {
-            for partition in 0..2 {
+            for (partition, expected) in (0..).zip(&mut expected) {
                 let sent = batch(n, 10, 3_000);
                 let offset = i64::try_from(n * 10).expect("small");
-                expected[partition].extend(stored(&sent, offset, 0));
-                let at = i32::try_from(partition).expect("small");
-                assert_eq!(producer.produce(-1, &[("t", at, sent)]), [(0, offset)]);
+                expected.extend(stored(&sent, offset, 0));
+                assert_eq!(producer.produce(-1, &[("t", partition, sent)]), [(0, offset)]);
             }
         }
         consumer.send(fetch_frame(0, 1, 50 << 20, &[("t", 0, 0), ("t", 1, 0)]));

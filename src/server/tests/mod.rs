@@ -1,5 +1,7 @@
 //! Connections over the simulator's sockets, which cut streams wherever the seed says.
 
+mod node;
+
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -7,13 +9,13 @@ use std::task::Context;
 
 use bytes::Bytes;
 
-use super::connection::Service;
-use super::connections::{Connections, Shared};
-use super::receive::ReceiveBudget;
 use crate::handlers::reply::{CloseReason, Outcome, Reply, ReplyPart, Started};
 use crate::io::sim::{Faults, SimEnv, SimSocket, World};
 use crate::io::{Back, Env, Job, Op, OpenHow, Output, Pool, Runtime, Slice};
 use crate::record::Records;
+use crate::server::connection::Service;
+use crate::server::connections::{Connections, Shared};
+use crate::server::receive::ReceiveBudget;
 
 /// Answers a frame with itself: at once, later, from a file, or not at all, as its first byte says.
 struct Echo {
