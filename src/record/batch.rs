@@ -1,7 +1,7 @@
 //! The 61 bytes in front of a batch's records, and what they mean.
 //!
 //! The layout is drawn in [the module](super). A [`BatchHeader`] is only what the bytes say; whether a client may send
-//! it is [`super::check`]'s question, whether the checksum fits is the caller's who has all the bytes.
+//! it is [`super::check()`]'s question, whether the checksum fits is the caller's who has all the bytes.
 
 use super::error::RecordError;
 use crate::types::Offset;

@@ -127,7 +127,7 @@ impl Records {
         self.array_at(0)
     }
 
-    /// The header of the batch at the front, read across chunk edges. Says nothing of its sense: see [`super::check`].
+    /// The header of the batch at the front, read across chunk edges. Says nothing of its sense: see [`super::check()`].
     pub fn header(&self) -> Result<BatchHeader, RecordError> {
         let bytes = self.header_bytes();
         let bytes = bytes.ok_or(RecordError::Truncated { needed: HEADER_BYTES, available: self.len })?;

@@ -1,6 +1,6 @@
 //! Record batch v2 as a checked view over bytes: what the node knows of the bytes that it stores.
 //!
-//! `protocol/` cuts [`Records`] out of a Produce frame; `partition/` has them [`check`]ed; `storage/` stamps the
+//! `protocol/` cuts [`Records`] out of a Produce frame; `partition/` has them [`check()`]ed; `storage/` stamps the
 //! header ([`crc::stamp`]), copies them once and later walks whole batches with [`Batches`]. Only three callers look
 //! *inside* a batch, all off the hot path: offset-by-time, `log dump`, and the metadata log. Everything here is pure:
 //! no I/O, no clock.
