@@ -153,7 +153,7 @@ pub const FETCH_BYTES_MAX: usize = 55 << 20;
 /// The longest wait that a Fetch may ask for; longer ones are cut to it. Clients ask for 500 ms.
 pub const FETCH_WAIT_MS_MAX: u64 = 60_000;
 
-/// Calls that one shard may have under way at another: an even part of [`CALLS_OUT_MAX`], at least 64.
+/// Calls that one shard may have under way at another: an even part of `CALLS_OUT_MAX`, at least 64.
 #[must_use]
 pub const fn calls_max(shards: usize) -> usize {
     let even = CALLS_OUT_MAX / if shards == 0 { 1 } else { shards };

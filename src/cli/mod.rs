@@ -4,7 +4,7 @@
 //! over the network like any client; `log` works on a data directory that no node has open; `doctor` looks at the
 //! machine before anything is started. Only this folder prints: answers on stdout, everything else on stderr.
 //!
-//! **Exit codes**, see [`Ended`]: 0 done, 1 failed, 2 wrong usage or settings, 3 the command worked and what it looked at
+//! **Exit codes**, see `Ended`: 0 done, 1 failed, 2 wrong usage or settings, 3 the command worked and what it looked at
 //! is not well.
 
 mod checks;

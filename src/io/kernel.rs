@@ -1,7 +1,7 @@
 //! The production [`Env`]: one io_uring per shard, plus the housekeeping thread.
 //!
 //! Made by [`super::pump`] on the shard's own thread, once, and driven by it: the layers above submit and poll through
-//! [`super::Runtime`], the pump calls [`Kernel::enter`] once a turn. Everything that is submitted during a turn goes into
+//! [`super::Runtime`], the pump calls `Kernel::enter` once a turn. Everything that is submitted during a turn goes into
 //! the kernel with that one call.
 //!
 //! **When it is dropped** with operations under way (the drain's deadline passed), their buffers are left to the kernel

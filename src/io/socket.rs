@@ -4,7 +4,7 @@
 //! connection gets TCP_NODELAY, because a reply is written whole.
 //!
 //! Sockets are in blocking mode: the ring polls only for those, and answers EAGAIN for others. Sends outside the ring say
-//! MSG_DONTWAIT; `sendfile(2)` has no such flag, so [`Socket::send_file`] makes the socket non-blocking around the call.
+//! MSG_DONTWAIT; `sendfile(2)` has no such flag, so `Socket::send_file` makes the socket non-blocking around the call.
 //! Nothing else uses the socket meanwhile: the ring reads the mode when an entry is submitted, on this same thread.
 
 use std::io::{self, IoSlice};
@@ -27,7 +27,7 @@ struct Inner {
 }
 
 impl Socket {
-    /// Binds and listens. An IPv6 address listens for IPv6 alone, so that 0.0.0.0 and [::] can be listened on together.
+    /// Binds and listens. An IPv6 address listens for IPv6 alone, so that 0.0.0.0 and `[::]` can be listened on together.
     ///
     /// # Errors
     /// What the kernel says: `AddrInUse` when somebody else listens there.

@@ -1,6 +1,6 @@
 //! One configuration key, its type and its domain, checked in Kafka's own words (`org.apache.kafka.common.config.ConfigDef`).
 //!
-//! Called by the tables [`topic_config`](super::topic_config) and [`broker_config`](super::broker_config).
+//! Called by the tables [`topic_config`](super::topic_config) and `broker_config`.
 
 /// A configuration key of Kafka.
 #[derive(Clone, Copy, Debug)]

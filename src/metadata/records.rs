@@ -1,6 +1,6 @@
 //! The metadata log's records, in Kafka's KRaft framing, byte for byte.
 //!
-//! Called by the writer ([`MetadataLog`](super::MetadataLog)) and by replay; calls [`wire`](super::wire). The fields and
+//! Called by the writer ([`MetadataLog`](super::MetadataLog)) and by replay; calls `wire`. The fields and
 //! their versions are those of the schemas in the jar `kafka-metadata` 4.3.1; the golden bytes below were written by
 //! that jar's own serde.
 //!

@@ -1,6 +1,6 @@
 //! Sockets and bytes in flight: connections, framing, replies in order; the only writer to a socket.
 //!
-//! Called by `main` (through `cli/`) and by the whole-node simulation, through [`node::Node`].
+//! Called by `main` (through `cli/`) and by the whole-node simulation, through `node::Node`.
 
 mod accept;
 mod connection;

@@ -146,7 +146,7 @@ pub(super) enum Guard {
     Held,
 }
 
-/// What recovery knows of a log; [`Log::open`] makes the log of it.
+/// What recovery knows of a log; `Log::open` makes the log of it.
 pub struct Recovered<E: Env> {
     pub(super) id: PartitionId,
     pub(super) name: TopicPartition,

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! A record is **needed** while some log has no newer *flushed* record: its tail is nowhere else. What is needed is never
-//! lapped (invariant 3 of the module above, asserted in [`Journal::place`]); so a log that stays idle while the journal
+//! lapped (invariant 3 of the module above, asserted in `Journal::place`); so a log that stays idle while the journal
 //! goes round is **carried forward**: it takes part in a window again, without new bytes, when its record comes within
 //! the urgent stretch.
 
