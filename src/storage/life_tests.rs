@@ -551,6 +551,26 @@ fn producers_and_epochs_are_moved_forward_to_the_end() {
 }
 
 #[test]
+fn closing_a_crashed_directory_makes_it_kafkas() {
+    let (mut life, contents) = filled(11);
+    life.kill();
+    life.world.take_lock();
+    let rt = life.world.start(1).remove(0);
+    let (inner, config) = (Rc::clone(&rt), life.config.clone());
+    let closed =
+        life.world.block_on(&rt, async move { super::close::close_directory(&inner, config, &dir(), false).await });
+    let closed = closed.expect("closing ends").unwrap();
+    assert_eq!((closed.start, closed.logs, closed.quarantined.len(), closed.clean), (Start::Crashed, 2, 0, true));
+    drop(rt);
+    life.world.kill();
+    life.remove(&dir().join(".ringmain"));
+    life.open(1);
+    assert_eq!(life.start, Start::Kafka);
+    assert_eq!(life.contents(0, 1 << 20), contents[0]);
+    assert_eq!(life.contents(1, 1 << 20), contents[1]);
+}
+
+#[test]
 fn a_deleted_log_stays_deleted() {
     let (mut life, _) = filled(9);
     let store = Rc::clone(&life.shards[0].store);

@@ -38,6 +38,7 @@
 mod activate;
 mod buffer;
 pub mod checkpoint;
+pub mod close;
 mod committer;
 mod config;
 mod error;

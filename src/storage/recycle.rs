@@ -122,6 +122,9 @@ impl<E: Env> Writer<E> {
     pub(super) async fn adopt(self: &Rc<Self>, path: PathBuf, bytes: u64) -> io::Result<()> {
         let how = OpenHow { write: true, create: false, direct: true };
         let Output::File(file) = self.rt.job(Job::Open(path.clone(), how)).await? else { return Ok(()) };
+        // A start that was killed may have left it extended and never flushed: overwrites of such a file need more than a flush of
+        // the device.
+        self.rt.flush(&file).await?;
         let bytes = self.config.block_floor(bytes);
         if !self.recycle.add(Spare { path: path.clone(), file, bytes }) {
             self.rt.job(Job::Remove(path)).await?;
