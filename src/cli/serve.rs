@@ -28,9 +28,14 @@ pub(super) fn run(args: &NodeArgs) -> Result<(), Ended> {
         tracing::warn!("{warning}");
     }
     tracing::debug!(limit = ?machine::raise_open_files(), "open files");
-    let ready = prepare(&mut config)?;
+    report(checks::of_machine(&config))?;
+    report(checks::of_directory(&config))?;
+    // Before the wait for the lock: a port that is taken is most often this same node, already running.
+    report(checks::of_listeners(&config))?;
+    let lock = take_directory(&mut config)?;
+    let ready = Ready { lock, listeners: listen(&mut config)? };
     let stop = stop_signal().map_err(|error| Ended::Failed(format!("signals: {error}")))?;
-    serve(config, ready, stop)
+    serve(&config, ready, stop)
 }
 
 /// What is held before the first shard starts.
@@ -39,12 +44,21 @@ struct Ready {
     listeners: Vec<Socket>,
 }
 
-fn prepare(config: &mut Config) -> Result<Ready, Ended> {
+/// Opens a directory like a node and stops at once, without listening: `ringmain log close`. Recovery, the last partial
+/// blocks and the indexes are those of a node's start and stop.
+pub(super) fn close(config: &mut Config) -> Result<(), Ended> {
     report(checks::of_machine(config))?;
-    let dir = config.server.log_dir.clone();
     report(checks::of_directory(config))?;
-    // Before the wait for the lock: a port that is taken is most often this same node, already running.
-    report(checks::of_listeners(config))?;
+    let lock = take_directory(config)?;
+    let (stop, theirs) = UnixStream::pair().map_err(|error| Ended::Failed(error.to_string()))?;
+    // At its end from the start: the node stops as soon as it is open.
+    drop(theirs);
+    serve(config, Ready { lock, listeners: Vec::new() }, Socket::from(OwnedFd::from(stop)))
+}
+
+/// Makes the directory, locks it, and finds out how its device is flushed.
+fn take_directory(config: &mut Config) -> Result<Lock, Ended> {
+    let dir = config.server.log_dir.clone();
     machine::create_dir(&dir).map_err(|error| Ended::Failed(format!("{}: {error}", dir.display())))?;
     let lock = lock::acquire(&dir, lock::WAIT, |error| {
         tracing::warn!("{error}; waiting up to {} s for its last writes to end", lock::WAIT.as_secs());
@@ -53,8 +67,7 @@ fn prepare(config: &mut Config) -> Result<Ready, Ended> {
     let (device, proof, flush) = checks::of_flush(&dir).map_err(|fatal| Ended::Failed(fatal.to_string()))?;
     report(flush)?;
     config.use_device(&device, &proof);
-    let listeners = listen(config)?;
-    Ok(Ready { lock, listeners })
+    Ok(lock)
 }
 
 /// Logs warnings; the first fatal finding ends the start.
@@ -99,7 +112,7 @@ fn stop_signal() -> io::Result<Socket> {
     Ok(Socket::from(OwnedFd::from(ours)))
 }
 
-fn serve(config: Config, ready: Ready, stop: Socket) -> Result<(), Ended> {
+fn serve(config: &Config, ready: Ready, stop: Socket) -> Result<(), Ended> {
     let cores = pump::usable_cores();
     let shards = config.server.shards;
     tracing::info!(

@@ -52,7 +52,7 @@ async fn open<E: Env>(node: &Rc<Node<E>>) -> Result<(), Error> {
         let path = dir.clone();
         RecoveryError::Io { what: "make", path, cause }
     })?;
-    let rules = Rules { block_bytes: node.storage.disk.block_bytes, salvage: false };
+    let rules = Rules { block_bytes: node.storage.disk.block_bytes, salvage: node.config.salvage };
     let mut found = recovery::recover(rt, dir, rules).await?;
     let identity = Identity::load(rt, dir, Some(node.config.handlers.node_id)).await?;
     found.begin(rt).await?;

@@ -36,6 +36,8 @@ pub struct Config {
     pub max_connections: usize,
     /// How long a clean stop may wait for replies under way before their connections are cut, in milliseconds.
     pub stop_wait_ms: u64,
+    /// Take what the segments show as the truth where a journal is lost: `log close --salvage` sets it.
+    pub salvage: bool,
     /// What handlers need to know.
     pub handlers: handlers::Config,
 }
@@ -52,6 +54,7 @@ impl Config {
             connections_max_idle_ms: 600_000,
             max_connections: memory.connections_max(),
             stop_wait_ms: 5_000,
+            salvage: false,
             handlers: handlers::Config::default(),
         }
     }

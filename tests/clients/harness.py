@@ -89,16 +89,15 @@ def ringmain(*arguments, codes=(0,), timeout=120):
 
 
 class ClientTest(unittest.TestCase):
-    """A test with a data directory of its own, removed when it passes."""
+    """A test with a data directory of its own, removed when all have passed."""
+
+    directories = []
 
     def setUp(self):
         self.data = RUN / self.id().replace(".", "-")
         shutil.rmtree(self.data, ignore_errors=True)
         self.data.parent.mkdir(parents=True, exist_ok=True)
-
-    def tearDown(self):
-        if not any(error for _, error in getattr(self._outcome, "errors", [])):
-            shutil.rmtree(self.data, ignore_errors=True)
+        self.directories.append(self.data)
 
     def node(self, *arguments):
         """A node with two shards over this test's directory."""
@@ -110,4 +109,7 @@ def main(name):
     result = unittest.TextTestRunner(verbosity=2).run(suite)
     failed, skipped = len(result.failures) + len(result.errors), len(result.skipped)
     print(f"{name}: {result.testsRun - failed - skipped} passed, {failed} failed, {skipped} skipped", flush=True)
+    if result.wasSuccessful():
+        for directory in ClientTest.directories:
+            shutil.rmtree(directory, ignore_errors=True)
     sys.exit(0 if result.wasSuccessful() else 1)

@@ -184,7 +184,7 @@ fn segment(path: &Path, records: bool, json: bool, output: &mut Output) -> Resul
 }
 
 /// The whole batch at a position, or nothing where none begins: at the end, in prepared room, in stale bytes.
-fn next_batch(reader: &Reader, position: u64) -> std::io::Result<Option<Vec<u8>>> {
+pub(super) fn next_batch(reader: &Reader, position: u64) -> std::io::Result<Option<Vec<u8>>> {
     let mut header = [0; HEADER_BYTES];
     if reader.read_at(position, &mut header)? < HEADER_BYTES {
         return Ok(None);

@@ -1,13 +1,17 @@
 //! `ringmain log`: what a data directory holds, looked at or brought to rest while no node has it open.
 
 mod dump;
+mod verify;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
 use super::Ended;
+use super::node_args::this_machine;
 use super::output::Output;
+use super::serve;
+use crate::config::Config;
 
 /// Arguments of `log`.
 #[derive(Args)]
@@ -31,6 +35,27 @@ enum Action {
         #[arg(long)]
         records: bool,
     },
+    /// Read every batch of a cleanly stopped directory: checksums, offsets, indexes. Changes nothing.
+    #[command(after_help = "Ends with 3 if something is damaged.")]
+    Verify {
+        /// The data directory.
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+    },
+    /// Recover a directory after a crash: write tails and indexes, mark it as cleanly stopped, and exit.
+    #[command(after_help = "Then Kafka's own tools read it too. Starting a node recovers just the same.")]
+    Close {
+        /// The data directory.
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+        /// Where a journal is lost, take what the segments show as the truth. Acknowledged records that were in the journal
+        /// alone are gone.
+        #[arg(long)]
+        salvage: bool,
+        /// The id that the directory was written under, where it is not 1.
+        #[arg(long, value_name = "ID")]
+        node_id: Option<i32>,
+    },
 }
 
 pub(super) fn run(args: &LogArgs, output: &mut Output) -> Result<(), Ended> {
@@ -38,5 +63,21 @@ pub(super) fn run(args: &LogArgs, output: &mut Output) -> Result<(), Ended> {
         Action::Dump { files, records } => {
             files.iter().try_for_each(|path| dump::run(path, *records, args.json, output))
         }
+        Action::Verify { dir } => verify::run(dir, args.json, output),
+        Action::Close { dir, salvage, node_id } => close(dir, *salvage, *node_id),
     }
+}
+
+fn close(dir: &Path, salvage: bool, node_id: Option<i32>) -> Result<(), Ended> {
+    // Where nothing is, closing would make a directory.
+    if !dir.is_dir() {
+        return Err(Ended::Usage(format!("{}: is no directory", dir.display())));
+    }
+    let mut config = Config::from_settings(&[], this_machine()).map_err(|error| Ended::Failed(error.to_string()))?;
+    config.server.log_dir = dir.to_path_buf();
+    config.server.salvage = salvage;
+    if let Some(id) = node_id {
+        config.server.handlers.node_id = id;
+    }
+    serve::close(&mut config)
 }
