@@ -25,7 +25,8 @@ pub use sources::{Origin, Setting, from_environment, from_flag, from_text};
 use crate::io::device::{Device, Proof};
 use crate::limits::{MEMORY_BYTES_MIN, Memory};
 use crate::metadata::TopicDefaults;
-use crate::{server, storage};
+use crate::server;
+use crate::storage;
 
 /// All settings of a node.
 #[derive(Clone, Debug)]

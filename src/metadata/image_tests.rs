@@ -1,3 +1,5 @@
+//! Tests of the metadata image: what each record does to it.
+
 use super::*;
 use crate::metadata::records::{BrokerRegistrationChangeRecord, FeatureLevelRecord, ProducerIdsRecord};
 

@@ -1,3 +1,5 @@
+//! Tests of topic configs: defaults, refusals, descriptions.
+
 use super::*;
 
 fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {

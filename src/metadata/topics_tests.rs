@@ -1,3 +1,5 @@
+//! Tests of topic operations decided against the image.
+
 use super::*;
 use crate::types::Offset;
 

@@ -208,6 +208,7 @@ impl<E: Env> Partition<E> {
         epochs.truncate_start(self.log.log_start_offset());
         PartitionState {
             up_to: self.log.log_end_offset().0,
+            // copies: epochs and where they start, for the checkpoint
             leader_epochs: epochs.entries().to_vec(),
             producers: self.producers.borrow_mut().snapshot(self.rt.env().wall_ms()),
         }

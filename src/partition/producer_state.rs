@@ -230,6 +230,7 @@ impl Producers {
         let entry = |(producer_id, producer): (&i64, &Producer)| ProducerEntry {
             producer_id: *producer_id,
             epoch: producer.epoch,
+            // copies: sequence numbers of batches, not batches
             batches: producer.batches.as_slice().to_vec(),
         };
         self.entries.iter().map(entry).collect()
