@@ -71,6 +71,10 @@ impl<E: Env> Writer<E> {
     async fn make_room(self: &Rc<Self>, log: &Rc<Log<E>>, segment: &Rc<Segment<E>>) {
         while segment.lacks_room(self.config.block_ceil(segment.end_position.get())) {
             let made = self.make_piece(log, segment).await;
+            if self.is_offline() {
+                // Another shard may have taken it offline, and no window of this one may be under way to notice.
+                self.fail_all();
+            }
             if log.is_closed() || self.is_offline() {
                 break;
             }
@@ -170,8 +174,14 @@ impl<E: Env> Writer<E> {
 
     /// Renames a file of the pool into its segment's place, while windows already write to it.
     async fn name_segment(self: Rc<Self>, log: Rc<Log<E>>, segment: Rc<Segment<E>>, path: PathBuf) {
-        match self.rt.job(Job::Rename(path, segment.path.clone())).await {
-            Ok(_) => segment.placed.set(true),
+        // Names appear in the order of the segments, so that a log's files never have a gap.
+        let before = log.named_before(&segment).await;
+        let named = match before {
+            Ok(()) => self.rt.job(Job::Rename(path, segment.path.clone())).await.map(drop),
+            Err(error) => Err(error),
+        };
+        match named {
+            Ok(()) => segment.placed.set(true),
             Err(error) => {
                 segment.broken.set(true);
                 if !log.is_closed() {
@@ -219,6 +229,18 @@ impl<E: Env> Writer<E> {
 
     fn block_bytes(&self) -> u64 {
         self.config.disk.block_bytes as u64
+    }
+}
+
+impl<E: Env> Log<E> {
+    /// Ends when all segments before `segment` have their names.
+    async fn named_before(&self, segment: &Segment<E>) -> io::Result<()> {
+        let before: Vec<_> =
+            self.segments.borrow().range(..segment.base_offset).map(|(_, other)| Rc::clone(other)).collect();
+        for other in before {
+            other.wait_placed().await?;
+        }
+        Ok(())
     }
 }
 

@@ -84,6 +84,11 @@ impl<E: Env> Recycle<E> {
         fits
     }
 
+    /// Whether a segment of the same log is held.
+    fn holds_one_of(&self, segment: &Segment<E>) -> bool {
+        self.held.borrow().iter().any(|other| other.path.parent() == segment.path.parent())
+    }
+
     fn has_place_for(&self, bytes: u64) -> bool {
         self.bytes.get() + bytes <= self.bytes_max
     }
@@ -96,7 +101,9 @@ impl<E: Env> Writer<E> {
         let mut result = Ok(());
         let held = self.recycle.held.take();
         for segment in held.into_iter().chain(segments) {
-            if segment.is_held() {
+            // Those behind it wait too: a log's files never have a gap.
+            let waits = segment.is_held() || self.recycle.holds_one_of(&segment);
+            if waits {
                 self.recycle.held.borrow_mut().push(segment);
             } else {
                 result = result.and(self.retire_one(&segment).await);
