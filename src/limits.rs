@@ -173,8 +173,9 @@ pub const fn mailbox_max(shards: usize) -> usize {
 /// Mails that a shard handles before its other tasks get their turn.
 pub const MAILS_A_TURN: usize = 256;
 
-/// Topics, partitions or configs that one request may name. A legal frame of 1 MiB names fewer topics of one letter.
-pub const REQUEST_ENTRIES_MAX: usize = 100_000;
+/// Topics and partitions together that one Produce or Fetch may name. Each costs about 150 bytes while it is answered:
+/// 15 MiB at the most. The node serves no more partitions than that.
+pub const REQUEST_ENTRIES_MAX: usize = PARTITIONS_MAX;
 
 /// Topics that one CreateTopics may make, each with its own batch of the metadata log.
 pub const CREATE_TOPICS_MAX: usize = 2_000;

@@ -19,7 +19,7 @@ use std::task::Poll;
 
 use super::figures::Kind;
 use super::reply::{Again, Outcome, Reply, ReplyPart, Reread, Rereading, Started};
-use super::{Handlers, error, later, refusal};
+use super::{Handlers, check_entries, error, later, refusal};
 use crate::io::Env;
 use crate::limits::FETCH_WAIT_MS_MAX;
 use crate::partition::DelayedFetch;
@@ -34,6 +34,10 @@ pub(super) fn handle<E: Env>(handlers: &Rc<Handlers<E>>, frame: &Frame) -> Start
         Ok(request) => request,
         Err(error) => return Started::Done(Outcome::Close(refusal(&error))),
     };
+    let partitions: usize = request.topics().map(|topic| topic.partition_count()).sum();
+    if let Err(reason) = check_entries(request.topic_count() + partitions) {
+        return Started::Done(Outcome::Close(reason));
+    }
     let header = frame.header;
     if request.session_id != 0 && request.session_epoch > 0 {
         let unknown = ResponseEncoder::new(&header, 0, ErrorCode::FetchSessionIdNotFound, 0);

@@ -32,6 +32,7 @@ use std::rc::Rc;
 use std::task::Context;
 
 use crate::io::Env;
+use crate::limits::REQUEST_ENTRIES_MAX;
 use crate::protocol::cold::{self, KafkaString};
 use crate::protocol::{ApiKey, DecodeError, Frame, RequestHeader};
 use crate::record::Records;
@@ -113,16 +114,42 @@ impl<E: Env> Handlers<E> {
         match frame.header.api_key {
             ApiKey::Produce => produce::handle(self, &frame),
             ApiKey::Fetch => fetch::handle(self, &frame),
-            ApiKey::ListOffsets => list_offsets::handle(self, &frame),
-            ApiKey::Metadata => metadata::handle(self, &frame),
-            ApiKey::ApiVersions => api_versions::handle(&frame),
-            ApiKey::CreateTopics => create_topics::handle(self, &frame, bytes),
-            ApiKey::DeleteTopics => delete_topics::handle(self, &frame, bytes),
-            ApiKey::InitProducerId => init_producer_id::handle(self, &frame, bytes),
-            ApiKey::OffsetForLeaderEpoch => offset_for_leader_epoch::handle(self, &frame),
-            ApiKey::DescribeConfigs => describe_configs::handle(self, &frame),
-            ApiKey::CreatePartitions => create_partitions::handle(self, &frame, bytes),
-            ApiKey::DescribeCluster => describe_cluster::handle(self, &frame),
+            _ => self.start_cold(&frame, bytes),
+        }
+    }
+
+    /// Every API but the two that carry records; their time is taken here.
+    fn start_cold(self: &Rc<Self>, frame: &Frame, bytes: &Records) -> Started<E> {
+        let begun_ns = self.shard.rt().now_ns();
+        let started = self.dispatch_cold(frame, bytes);
+        let handlers = Rc::clone(self);
+        let taken = move || handlers.figures.record(figures::Kind::Other, handlers.shard.rt().now_ns() - begun_ns);
+        match started {
+            Started::Done(outcome) => {
+                taken();
+                Started::Done(outcome)
+            }
+            Started::Later(future) => later(async move {
+                let outcome = future.await;
+                taken();
+                outcome
+            }),
+        }
+    }
+
+    fn dispatch_cold(self: &Rc<Self>, frame: &Frame, bytes: &Records) -> Started<E> {
+        match frame.header.api_key {
+            ApiKey::Produce | ApiKey::Fetch => unreachable!("these carry records"),
+            ApiKey::ListOffsets => list_offsets::handle(self, frame),
+            ApiKey::Metadata => metadata::handle(self, frame),
+            ApiKey::ApiVersions => api_versions::handle(frame),
+            ApiKey::CreateTopics => create_topics::handle(self, frame, bytes),
+            ApiKey::DeleteTopics => delete_topics::handle(self, frame, bytes),
+            ApiKey::InitProducerId => init_producer_id::handle(self, frame, bytes),
+            ApiKey::OffsetForLeaderEpoch => offset_for_leader_epoch::handle(self, frame),
+            ApiKey::DescribeConfigs => describe_configs::handle(self, frame),
+            ApiKey::CreatePartitions => create_partitions::handle(self, frame, bytes),
+            ApiKey::DescribeCluster => describe_cluster::handle(self, frame),
         }
     }
 }
@@ -149,6 +176,14 @@ fn refusal(error: &DecodeError) -> CloseReason {
         }
         ref malformed => CloseReason::Malformed(malformed.to_string()),
     }
+}
+
+/// Refuses a request that names more than the node could serve: what is kept of each entry is more than its bytes.
+fn check_entries(entries: usize) -> Result<(), CloseReason> {
+    if entries > REQUEST_ENTRIES_MAX {
+        return Err(CloseReason::TooManyEntries { entries, max: REQUEST_ENTRIES_MAX });
+    }
+    Ok(())
 }
 
 fn later<E: Env>(future: impl Future<Output = Outcome<E>> + 'static) -> Started<E> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::figures::Kind;
 use super::reply::{CloseReason, Outcome, Started};
-use super::{Handlers, error, later, refusal};
+use super::{Handlers, check_entries, error, later, refusal};
 use crate::io::{Env, local};
 use crate::metadata::names::is_internal;
 use crate::metadata::{Image, Topic};
@@ -24,6 +24,10 @@ pub(super) fn handle<E: Env>(handlers: &Rc<Handlers<E>>, frame: &Frame) -> Start
         Ok(request) => request,
         Err(error) => return Started::Done(Outcome::Close(refusal(&error))),
     };
+    let partitions: usize = request.topics().map(|topic| topic.partition_count()).sum();
+    if let Err(reason) = check_entries(request.topic_count() + partitions) {
+        return Started::Done(Outcome::Close(reason));
+    }
     let header = frame.header;
     let appending = Appending::begin(handlers, frame, &request);
     let (handlers, silent) = (Rc::clone(handlers), request.acks == 0);

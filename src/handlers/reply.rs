@@ -132,6 +132,14 @@ pub enum CloseReason {
         /// The version.
         version: i16,
     },
+    /// More topics and partitions than any sensible request names.
+    #[error("a request of {entries} topics and partitions; at most {max} are taken")]
+    TooManyEntries {
+        /// How many.
+        entries: usize,
+        /// The bound.
+        max: usize,
+    },
     /// A produce request with acks=0 failed: closing is the only way to say so.
     #[error("a produce request with acks=0 failed")]
     UnansweredProduceFailed,

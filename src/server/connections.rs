@@ -26,6 +26,8 @@ pub struct Connections<E: Env> {
     idle_ns: u64,
     log: PeerLog,
     open: RefCell<Vec<Option<Entry<E>>>>,
+    /// Slots of `open` that are empty.
+    free: RefCell<Vec<usize>>,
     count: Cell<usize>,
     /// Connections that ended since [`Self::take_ended`].
     ended: Cell<usize>,
@@ -62,6 +64,7 @@ impl<E: Env> Connections<E> {
             read_pool: shared.read_pool,
             idle_ns: shared.idle_ms.saturating_mul(1_000_000),
             open: RefCell::default(),
+            free: RefCell::default(),
             count: Cell::new(0),
             ended: Cell::new(0),
             changed: Notify::default(),
@@ -116,7 +119,7 @@ impl<E: Env> Connections<E> {
     fn insert(&self, entry: Entry<E>) -> usize {
         self.count.set(self.count.get() + 1);
         let mut open = self.open.borrow_mut();
-        if let Some(slot) = open.iter().position(Option::is_none) {
+        if let Some(slot) = self.free.borrow_mut().pop() {
             open[slot] = Some(entry);
             return slot;
         }
@@ -126,6 +129,7 @@ impl<E: Env> Connections<E> {
 
     fn close(&self, slot: usize, ended: &Ended) {
         let entry = self.open.borrow_mut()[slot].take();
+        self.free.borrow_mut().push(slot);
         self.count.set(self.count.get() - 1);
         self.ended.set(self.ended.get() + 1);
         self.changed.notify_all();

@@ -11,7 +11,7 @@ use ringmain::protocol::cold::metadata_request::{MetadataRequestData, MetadataRe
 use ringmain::protocol::cold::{KafkaString, decode_response, encode_request};
 use ringmain::record::build::{self, BatchBuilder, NewRecord};
 
-use crate::node::{Node, scratch};
+use crate::node::{Node, free_address, scratch};
 
 /// A connection that sends what it is told.
 pub struct Raw {
@@ -218,6 +218,54 @@ fn unknown_keys_versions_and_counts_are_refused_as_kafka_refuses_them() {
             }
         }
         is_served(&mut other);
+    }
+    node.stop();
+}
+
+#[test]
+fn a_request_that_names_more_than_a_node_could_serve_is_refused() {
+    let (_dir, mut node, mut other) = started();
+    let entries = 150_000_i32;
+    let mut body = (-1_i32).to_be_bytes().to_vec();
+    body.extend([100_i32, 1, 1 << 20].map(i32::to_be_bytes).concat());
+    body.push(0);
+    body.extend(1_i32.to_be_bytes());
+    body.extend(text("good"));
+    body.extend(entries.to_be_bytes());
+    body.resize(body.len() + 16 * usize::try_from(entries).expect("small"), 0);
+    let mut hostile = Raw::connect(node.address);
+    hostile.send(&request(1, 4, &body));
+    assert!(hostile.receive().is_none());
+    is_served(&mut other);
+    node.wait_for("topics and partitions");
+    node.stop();
+}
+
+#[test]
+fn connections_over_the_limit_are_closed_and_one_that_ends_makes_room() {
+    let dir = scratch();
+    let mut node = Node::start_at(dir.path(), free_address(), &["--set", "max.connections=5"]);
+    let served = |raw: &mut Raw| {
+        raw.send(&request(18, 0, &[]));
+        raw.receive().is_some()
+    };
+    // The one that waited for the start may still be counted.
+    let begun = Instant::now();
+    let mut first: Vec<Raw> = Vec::new();
+    while first.len() < 5 {
+        let mut raw = Raw::connect(node.address);
+        if served(&mut raw) {
+            first.push(raw);
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "{} of 5 are served", first.len());
+    }
+    assert!(!served(&mut Raw::connect(node.address)), "a sixth is served");
+    node.wait_for("max.connections=5 reached");
+    assert!(first.iter_mut().all(served), "the first five go on");
+    drop(first.pop());
+    let begun = Instant::now();
+    while !served(&mut Raw::connect(node.address)) {
+        assert!(begun.elapsed() < Duration::from_secs(20), "no room though one has ended");
     }
     node.stop();
 }
