@@ -327,6 +327,7 @@ impl<'a, E: Env> Walk<'a, E> {
         let sealed = self.ends.get(&end.segment) == Some(&end.cursor.position);
         let floor = end.cursor.position / self.block_bytes as u64 * self.block_bytes as u64;
         self.segment = end.segment;
+        let journaled = self.load_journaled(floor).await;
         found.journaled = !self.entries.is_empty();
         let tail =
             if sealed || !found.journaled { Ok(Vec::new()) } else { self.tail(floor, end.cursor.position).await };
@@ -338,7 +339,7 @@ impl<'a, E: Env> Walk<'a, E> {
                 repaired = reader.repair(live_from).await.map(|end| *file_bytes = end.max(*file_bytes));
             }
         }
-        match (tail, repaired) {
+        match (tail, repaired.and(journaled)) {
             (Ok(tail), Ok(())) => found.tail = tail,
             (Err(error), _) | (_, Err(error)) => {
                 found.quarantined = Some(format!("segment {}: {error}", end.segment).into());
@@ -357,6 +358,23 @@ impl<'a, E: Env> Walk<'a, E> {
         }
         found.segments = self.segments.into_values().collect();
         found
+    }
+
+    /// Looks at the whole blocks of the last segment that a journal record holds: the first window of a start puts more than one
+    /// block there, and a checkpoint may have been written before the next window gave them to the segment. No walk passes
+    /// them then.
+    async fn load_journaled(&mut self, floor: u64) -> io::Result<()> {
+        let block_bytes = self.block_bytes as u64;
+        let tails = self.entries.iter().filter(|entry| entry.segment == self.segment);
+        let whole = |entry: &LogEntry| (entry.tail_position, entry.end_position().min(floor));
+        let ranges: Vec<(u64, u64)> = tails.map(whole).filter(|(from, to)| from + block_bytes <= *to).collect();
+        for (from, to) in ranges {
+            let mut reader = self.reader().await?;
+            let loaded = reader.load(from..to).await;
+            self.readers.insert(self.segment, reader);
+            loaded?;
+        }
+        Ok(())
     }
 
     async fn tail(&mut self, from: u64, to: u64) -> io::Result<Vec<u8>> {
