@@ -262,7 +262,7 @@ impl<E: Env> fmt::Debug for Output<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::None => "None",
-            Self::File(_) => "File",
+            Self::File(file) => return write!(f, "File({file:?})"),
             Self::Entries(_) => "Entries",
             Self::Stat(_) => "Stat",
             Self::Bytes(_) => "Bytes",

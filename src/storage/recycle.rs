@@ -24,6 +24,8 @@ pub(super) struct Recycle<E: Env> {
     spares: RefCell<Vec<Spare<E>>>,
     /// Retired, but some reply may still read them.
     held: RefCell<Vec<Rc<Segment<E>>>>,
+    /// Given up by their logs; their files stay until a checkpoint says so (`Writer::retire_later`).
+    waiting: RefCell<Vec<Rc<Segment<E>>>>,
 }
 
 /// A file in the pool.
@@ -45,6 +47,7 @@ impl<E: Env> Recycle<E> {
             bytes: Cell::new(0),
             spares: RefCell::default(),
             held: RefCell::default(),
+            waiting: RefCell::default(),
         }
     }
 
@@ -95,6 +98,23 @@ impl<E: Env> Recycle<E> {
 }
 
 impl<E: Env> Writer<E> {
+    /// Takes note of segments that a log gave up. Journal records still speak of them: a start that found neither their
+    /// files nor a checkpoint that begins behind them could not tell them from lost ones. So they are retired after the
+    /// next checkpoint.
+    pub(super) fn retire_later(&self, segments: Vec<Rc<Segment<E>>>) {
+        self.recycle.waiting.borrow_mut().extend(segments);
+    }
+
+    /// What waits for a checkpoint. One that is begun after this call speaks of none of it.
+    pub(super) fn take_waiting(&self) -> Vec<Rc<Segment<E>>> {
+        self.recycle.waiting.take()
+    }
+
+    /// Whether anything waits for a checkpoint.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.recycle.waiting.borrow().is_empty()
+    }
+
     /// Takes over the segments that retention removed from a log: their files go to the pool, or are removed. Ends when
     /// their names are gone, durably; a segment that some reply may still read follows later.
     pub(super) async fn retire(self: &Rc<Self>, segments: Vec<Rc<Segment<E>>>) -> io::Result<()> {

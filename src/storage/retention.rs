@@ -50,7 +50,7 @@ impl<E: Env> Log<E> {
     /// Applies the log's retention. Answers how many segments went.
     ///
     /// # Errors
-    /// A file that could not be retired: its segment is no part of the log any more all the same.
+    /// The active segment is too old, and rolling it failed.
     pub async fn apply_retention(self: &Rc<Self>, now_ms: i64) -> Result<usize, Error> {
         let durable = self.durable_offset();
         let segments: Vec<Rc<Segment<E>>> = self.segments.borrow().values().cloned().collect();
@@ -67,10 +67,10 @@ impl<E: Env> Log<E> {
     }
 
     /// Gives up every whole segment that ends at or below `offset`, which lies below the durable offset. The log starts at
-    /// `offset` from now on. Answers how many segments went.
+    /// `offset` from now on; the files go after the next checkpoint. Answers how many segments went.
     ///
     /// # Errors
-    /// As for [`Self::apply_retention`].
+    /// None at present.
     pub async fn delete_before(self: &Rc<Self>, offset: Offset) -> Result<usize, Error> {
         let offset = offset.min(self.durable_offset());
         self.progress.advance_log_start(offset);
@@ -89,8 +89,7 @@ impl<E: Env> Log<E> {
                 let _ = self.writer.rt.job(Job::Remove(path)).await;
             }
         }
-        let retire = self.writer.retire(retired).await;
-        retire.map_err(|error| Error::io("cannot retire segments of", self.dir(), error))?;
+        self.writer.retire_later(retired);
         Ok(count)
     }
 

@@ -280,6 +280,24 @@ impl<E: Env> Store<E> {
     }
 
     async fn write_checkpoint(&self, clean_stop: Option<i64>) -> Result<(), Error> {
+        let retired = self.writer.take_waiting();
+        let written = self.write_snapshot(clean_stop).await;
+        if written.is_err() {
+            self.writer.retire_later(retired);
+            return written;
+        }
+        self.retire(retired).await;
+        Ok(())
+    }
+
+    /// Gives the files of segments away of which no checkpoint speaks any more.
+    async fn retire(&self, segments: Vec<Rc<Segment<E>>>) {
+        if let Err(error) = self.writer.retire(segments).await {
+            tracing::warn!(%error, "files of deleted segments stay until the next start");
+        }
+    }
+
+    async fn write_snapshot(&self, clean_stop: Option<i64>) -> Result<(), Error> {
         let snapshot: Vec<(LogCheckpoint, Rc<Log<E>>)> =
             self.logs.borrow().values().map(|held| (held.snapshot(), Rc::clone(&held.log))).collect();
         let mut logs = Vec::with_capacity(snapshot.len());
@@ -321,6 +339,9 @@ impl<E: Env> Store<E> {
         let logs = served.into_iter().chain(quarantined).map(|(_, entry)| entry).collect();
         if result.is_ok() {
             result = self.write_last(number, logs).await;
+        }
+        if result.is_ok() {
+            self.retire(self.writer.take_waiting()).await;
         }
         stopped.failed = result.err();
         stopped
@@ -425,7 +446,7 @@ async fn checkpoints<E: Env>(store: Weak<Store<E>>, rt: Rc<Runtime<E>>) {
         rt.sleep_ms(CHECKPOINT_PAUSE_MS).await;
         let Some(store) = store.upgrade().filter(|store| !store.closed.get()) else { return };
         let minute = rt.now_ns().saturating_sub(last_ns) >= CHECKPOINT_EVERY_MS * 1_000_000;
-        if !(store.due.replace(false) || minute) {
+        if !(store.due.replace(false) || minute || store.writer.has_waiting()) {
             continue;
         }
         last_ns = rt.now_ns();

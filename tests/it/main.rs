@@ -14,4 +14,5 @@ mod kill9;
 mod node;
 mod raw;
 mod rdkafka_records;
+mod sim;
 mod tidy;

@@ -226,6 +226,7 @@ impl Disk {
     }
 
     /// A flush that failed: the device was reset and lost some of what it had not made durable, whichever file's it was.
+    /// Every flush under way fails with it.
     pub(super) fn flush_failed(&mut self, inode: InodeId, random: &mut Random) {
         self.flushes_failed += 1;
         let volume = self.inodes[inode].volume;

@@ -1,6 +1,7 @@
 //! The simulated side of [`Env`]: calls go to the world's state, handles are numbers.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,11 +21,22 @@ pub struct SimEnv {
     pub(super) caller: Caller,
 }
 
+impl fmt::Debug for SimEnv {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SimEnv({})", self.caller)
+    }
+}
+
 /// An open file of the simulated disk.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SimFile(Arc<FileHandle>);
 
-#[derive(Debug)]
+impl fmt::Debug for SimFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "file {}", self.0.inode)
+    }
+}
+
 struct FileHandle {
     inode: InodeId,
     how: OpenHow,

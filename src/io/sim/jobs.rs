@@ -42,6 +42,9 @@ impl State {
                 }
                 Ok(Output::None)
             }
+            Job::Truncate(file, _) | Job::PrepareRange(file, ..) if !file.writable() => {
+                Err(io::ErrorKind::InvalidInput.into())
+            }
             Job::Truncate(file, len) => {
                 self.disk.truncate(file.inode(), len);
                 Ok(Output::None)

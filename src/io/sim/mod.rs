@@ -107,6 +107,11 @@ impl World {
         self.seed
     }
 
+    /// Prints every operation and what comes of it to standard error, from now on.
+    pub fn narrate(&self) {
+        self.state.borrow_mut().narrated = true;
+    }
+
     /// Changes what goes wrong from now on.
     pub fn set_faults(&self, faults: Faults) {
         self.state.borrow_mut().faults = faults;
@@ -267,6 +272,7 @@ impl World {
     /// Flips one bit of a stored file, in what is read now and in what survives. False: the file has no such bit.
     pub fn flip_bit(&self, path: &Path, bit: u64) -> bool {
         let state = &mut *self.state.borrow_mut();
+        state.narrate(|| format!("bit {bit} of {} flips", path.display()));
         state.inode(&key(path)).is_some_and(|inode| state.disk.flip(inode, bit))
     }
 

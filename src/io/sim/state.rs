@@ -43,9 +43,23 @@ pub(super) struct Event {
 }
 
 pub(super) enum Work {
-    Read { file: SimFile, position: u64, len: usize, buf: AppendBuf },
-    Write { file: SimFile, position: u64, bytes: Vec<Slice> },
-    Flush { file: SimFile, upto: u64 },
+    Read {
+        file: SimFile,
+        position: u64,
+        len: usize,
+        buf: AppendBuf,
+    },
+    Write {
+        file: SimFile,
+        position: u64,
+        bytes: Vec<Slice>,
+    },
+    /// A flush that covers the writes up to a number, begun when so many had failed.
+    Flush {
+        file: SimFile,
+        upto: u64,
+        failed: u64,
+    },
     Jobs(VecDeque<Job<SimEnv>>),
     Socket(SocketId),
 }
@@ -95,6 +109,8 @@ pub(super) struct State {
     pub(super) process: u32,
     /// Operations of killed processes that are still under way.
     pub(super) ghosts: usize,
+    /// Every operation and what came of it is printed.
+    pub(super) narrated: bool,
     events: BinaryHeap<Reverse<Event>>,
     events_made: u64,
 }
@@ -112,8 +128,17 @@ impl State {
             callers: Vec::new(),
             process: CLIENTS,
             ghosts: 0,
+            narrated: false,
             events: BinaryHeap::new(),
             events_made: 0,
+        }
+    }
+
+    /// Tells what happens, where somebody wants to know.
+    #[expect(clippy::print_stderr, reason = "for whoever looks for the cause of a failing seed")]
+    pub(super) fn narrate(&self, what: impl FnOnce() -> String) {
+        if self.narrated {
+            eprintln!("{:>12} {}", self.now_ns / 1_000, what());
         }
     }
 
@@ -130,6 +155,7 @@ impl State {
         if !self.callers[caller].alive {
             return;
         }
+        self.narrate(|| format!("{caller} {token:?} begins {op:?}"));
         let wait = Wait { caller, token };
         match op {
             Op::Read { file, position, len, buf } => {
@@ -139,8 +165,8 @@ impl State {
                 self.at_drawn_time(caller, token, WRITE_NS, Work::Write { file, position, bytes: slices });
             }
             Op::Flush { file } => {
-                let upto = self.disk.number();
-                self.at_drawn_time(caller, token, FLUSH_NS, Work::Flush { file, upto });
+                let (upto, failed) = (self.disk.number(), self.disk.flushes_failed);
+                self.at_drawn_time(caller, token, FLUSH_NS, Work::Flush { file, upto, failed });
             }
             Op::Job(job) => {
                 let mut jobs = VecDeque::new();
@@ -220,13 +246,14 @@ impl State {
             }
             Work::Read { file, position, len, buf } => self.fire_read(&file, position, len, buf),
             Work::Write { file, position, bytes } => (self.fire_write(&file, position, bytes), Back::Nothing),
-            Work::Flush { file, upto } => (self.fire_flush(&file, upto), Back::Nothing),
+            Work::Flush { file, upto, failed } => (self.fire_flush(&file, upto, failed), Back::Nothing),
         };
         self.complete(caller, token, done.0, done.1);
     }
 
     fn complete(&mut self, caller: Caller, token: Token, result: io::Result<usize>, back: Back<SimEnv>) {
         self.trace.note(result.as_ref().map_or(u64::MAX, |count| to_bytes(*count)));
+        self.narrate(|| format!("{caller} {token:?} ends {result:?} {back:?}"));
         let inbox = &mut self.callers[caller];
         if inbox.alive {
             inbox.arrived.push(Completion { token, result, back });
@@ -293,7 +320,10 @@ impl State {
         Ok(len)
     }
 
-    fn fire_flush(&mut self, file: &SimFile, upto: u64) -> io::Result<usize> {
+    fn fire_flush(&mut self, file: &SimFile, upto: u64, failed: u64) -> io::Result<usize> {
+        if failed != self.disk.flushes_failed {
+            return Err(eio());
+        }
         if self.random.chance(self.faults.flush_error_ppm) {
             self.disk.flush_failed(file.inode(), &mut self.random);
             return Err(eio());
@@ -326,6 +356,7 @@ impl State {
 
     /// The process is killed: what it has under way in the kernel goes on without it.
     pub(super) fn kill(&mut self) {
+        self.narrate(|| "kill".to_owned());
         for event in self.end_process() {
             match event.work {
                 // Not handed to the kernel yet, now and then.
@@ -344,10 +375,10 @@ impl State {
                     self.ghosts += 1;
                     self.push(after_ns, event.caller, event.token, Work::Write { file, position, bytes });
                 }
-                Work::Flush { file, upto } => {
+                Work::Flush { file, upto, failed } => {
                     self.ghosts += 1;
                     let after_ns = self.random.below(GHOST_NS);
-                    self.push(after_ns, event.caller, event.token, Work::Flush { file, upto });
+                    self.push(after_ns, event.caller, event.token, Work::Flush { file, upto, failed });
                 }
                 Work::Jobs(jobs) => self.interrupt(jobs),
                 Work::Read { .. } | Work::Socket(_) => {}
@@ -357,6 +388,7 @@ impl State {
 
     /// The power goes.
     pub(super) fn crash(&mut self) {
+        self.narrate(|| "power failure".to_owned());
         let mut torn = Vec::new();
         let mut under_way = self.end_process();
         under_way.extend(self.take_events(|state, event| !state.callers[event.caller].alive));
@@ -366,9 +398,13 @@ impl State {
                 Work::Write { file, position, bytes } => {
                     torn.push(Torn { inode: file.inode(), direct: file.direct(), position, bytes });
                 }
-                Work::Flush { file, upto } if self.random.one_in(2) => self.disk.flush(file.inode(), upto),
+                Work::Flush { file, upto, failed } => {
+                    if failed == self.disk.flushes_failed && self.random.one_in(2) {
+                        self.disk.flush(file.inode(), upto);
+                    }
+                }
                 Work::Jobs(jobs) => self.interrupt(jobs),
-                Work::Flush { .. } | Work::Read { .. } | Work::Socket(_) => {}
+                Work::Read { .. } | Work::Socket(_) => {}
             }
         }
         let linked = self.names.crash(&mut self.random);

@@ -117,7 +117,8 @@ impl<E: Env> Log<E> {
             return Ok(file);
         }
         let file = self.open_file(segment, OpenHow { direct: true, ..OpenHow::default() }).await?;
-        if segment.sealed.get() && segment.file.borrow().is_none() {
+        // Before that its place belongs to the descriptor that its last blocks are written through.
+        if segment.sealed.get() && self.is_stored(segment) && segment.file.borrow().is_none() {
             segment.file.replace(Some(file.clone()));
             self.writer.reads.note_open(segment);
         }

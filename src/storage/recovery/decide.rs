@@ -83,6 +83,8 @@ struct Walk<'a, E: Env> {
     /// Exact ends of rolled segments, where known.
     ends: BTreeMap<Offset, u64>,
     readers: BTreeMap<Offset, SegmentReader<E>>,
+    /// Where the walk began.
+    start: Mark,
     segment: Offset,
     cursor: Cursor,
     chain: Option<u32>,
@@ -177,16 +179,21 @@ fn start_of(
     files: &BTreeMap<Offset, u64>,
 ) -> Option<Mark> {
     if let Some((log, generation, clean)) = checkpoint
-        && let Some(last) = log.segments.last()
+        && (!log.segments.is_empty() || log.log_end > 0)
     {
         let same = entries.last().is_none_or(|entry| entry.generation == *generation);
         let chain = if same { Some(log.chain) } else { clean.then_some(0) };
-        let cursor = Cursor { position: last.bytes, offset: log.end() };
-        return Some(Mark { segment: Offset(last.base_offset), cursor, chain, durable: true });
+        // Where retention took all segments, the next one begins at the end.
+        let last = log.segments.last();
+        let cursor = Cursor { position: last.map_or(0, |last| last.bytes), offset: log.end() };
+        let segment = last.map_or(log.end(), |last| Offset(last.base_offset));
+        return Some(Mark { segment, cursor, chain, durable: true });
     }
     // Without an entry nothing was ever acknowledged: files may have been prepared, or hold a first window that never became one.
     let first = marks.first()?;
-    let segment = files.keys().next().copied().unwrap_or(first.segment).min(first.segment);
+    // A rolled segment may have no file: then its window was not written, and the log ends before it.
+    let rolled = entries.iter().map(|entry| entry.segment).min().unwrap_or(first.segment);
+    let segment = files.keys().next().copied().unwrap_or(first.segment).min(first.segment).min(rolled);
     // A log without a flushed entry was made in this generation: its chain begins with it.
     let chain = (!marks.iter().any(|mark| mark.durable)).then_some(0);
     Some(Mark { segment, cursor: Cursor { position: 0, offset: segment }, chain, durable: true })
@@ -227,6 +234,7 @@ impl<'a, E: Env> Walk<'a, E> {
             bases,
             ends,
             readers: BTreeMap::new(),
+            start,
             segment: start.segment,
             cursor: start.cursor,
             chain: start.chain,
@@ -326,6 +334,15 @@ impl<'a, E: Env> Walk<'a, E> {
     async fn finish(mut self, mut found: FoundLog, end: Mark) -> FoundLog {
         let sealed = self.ends.get(&end.segment) == Some(&end.cursor.position);
         let floor = end.cursor.position / self.block_bytes as u64 * self.block_bytes as u64;
+        if sealed || self.start.segment < end.segment {
+            // The walk began behind the first segment's last bytes: their block may be in a journal alone.
+            let (segment, position) = self.start.at();
+            self.segment = segment;
+            let floor = position / self.block_bytes as u64 * self.block_bytes as u64;
+            if let Err(error) = self.tail(floor, position).await {
+                found.quarantined = Some(format!("segment {segment}: {error}").into());
+            }
+        }
         self.segment = end.segment;
         let journaled = self.load_journaled(floor).await;
         found.journaled = !self.entries.is_empty();
@@ -345,7 +362,9 @@ impl<'a, E: Env> Walk<'a, E> {
                 found.quarantined = Some(format!("segment {}: {error}", end.segment).into());
             }
         }
-        found.beyond = self.files.keys().filter(|base| **base > end.segment).copied().collect();
+        // Behind the end, or given up by retention before the checkpoint was written.
+        let first = self.segments.keys().next().copied().unwrap_or(end.segment);
+        found.beyond = self.files.keys().filter(|base| **base > end.segment || **base < first).copied().collect();
         self.segments.retain(|base, _| *base <= end.segment);
         if let Some(last) = self.segments.get_mut(&end.segment) {
             last.sealed = sealed;
