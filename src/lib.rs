@@ -65,6 +65,11 @@
 pub mod cli;
 pub mod config;
 pub mod handlers;
+#[expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "what the rest may not name is what this folder is made of"
+)]
 pub mod io;
 pub mod limits;
 pub mod metadata;

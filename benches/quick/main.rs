@@ -8,6 +8,11 @@
     clippy::cast_precision_loss,
     reason = "pins a child between fork and exec; prints a table; its figures need no more than 52 bits"
 )]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a benchmark drives real processes by real time and threads"
+)]
 
 mod latency;
 mod load;
@@ -83,6 +88,9 @@ const CUTS: [Cut; 3] = [
 /// Segments of the produce rows: three turnovers of ten partitions are then a few gigabytes.
 const SEGMENT_BYTES: u64 = 64 << 20;
 
+/// Measures one row of the table and prints it.
+type Row = fn(&Bench) -> io::Result<()>;
+
 impl Bench {
     fn new(smoke: bool, only: Option<String>) -> io::Result<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -108,7 +116,7 @@ impl Bench {
             self.cores.1
         );
         println!("data in {}\n", self.dir.display());
-        let rows: [(&str, fn(&Self) -> io::Result<()>); 9] = [
+        let rows: [(&str, Row); 9] = [
             ("start", Self::start),
             ("sink", Self::sink),
             ("produce", Self::produce),

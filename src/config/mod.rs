@@ -97,6 +97,9 @@ pub struct Machine {
     pub cores: usize,
 }
 
+/// What a setting changes of a module's `Config`.
+type Change<C> = Box<dyn FnOnce(&mut C)>;
+
 /// Settings as they are gathered, before they are checked together.
 #[derive(Default)]
 pub(crate) struct Draft {
@@ -105,8 +108,8 @@ pub(crate) struct Draft {
     log_dir: Option<PathBuf>,
     memory_bytes: Option<u64>,
     shards: Option<usize>,
-    server: Vec<Box<dyn FnOnce(&mut server::Config)>>,
-    storage: Vec<Box<dyn FnOnce(&mut storage::Config)>>,
+    server: Vec<Change<server::Config>>,
+    storage: Vec<Change<storage::Config>>,
 }
 
 impl Config {

@@ -93,7 +93,8 @@ fn manual_assignments_must_name_this_broker_and_count_from_zero() {
         ..topic("a")
     };
     assert_eq!(create(&image, &cluster(), &assigned(&[(1, &[1]), (0, &[1])]), ID).expect("possible").len(), 3);
-    let cases: [(&[(i32, &[i32])], &str); 5] = [
+    type Assignment<'a> = &'a [(i32, &'a [i32])];
+    let cases: [(Assignment<'_>, &str); 5] = [
         (&[(0, &[])], "The manual partition assignment includes an empty replica list."),
         (&[(0, &[1, 7])], "The manual partition assignment includes broker 7, but no such broker is registered."),
         (&[(0, &[1, 1])], "The manual partition assignment includes the broker 1 more than once."),

@@ -100,7 +100,7 @@ impl<E: Env> Partition<E> {
         let Some(batch) = self.log.batch_of_max_timestamp(self.high_watermark()).await? else {
             return Ok(FoundOffset::NONE);
         };
-        let found = self.decode(batch, |bytes| record::find_max_timestamp(bytes)).await?;
+        let found = self.decode(batch, record::find_max_timestamp).await?;
         Ok(found.map_or(FoundOffset::NONE, |(offset, timestamp)| self.found(offset, timestamp)))
     }
 

@@ -62,10 +62,10 @@ pub(super) fn compress(compression: Compression, input: &[u8]) -> Vec<u8> {
             let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
             encoder.write_all(input).and_then(|()| encoder.finish())
         }
-        Compression::Snappy => snap::raw::Encoder::new().compress_vec(input).map_err(std::io::Error::other),
+        Compression::Snappy => snap::raw::Encoder::new().compress_vec(input).map_err(io::Error::other),
         Compression::Lz4 => {
             let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
-            encoder.write_all(input).and_then(|()| encoder.finish().map_err(std::io::Error::other))
+            encoder.write_all(input).and_then(|()| encoder.finish().map_err(io::Error::other))
         }
         Compression::Zstd => zstd::stream::encode_all(input, 0),
     };

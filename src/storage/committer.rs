@@ -52,6 +52,7 @@ impl Committer {
     }
 
     /// Windows under way.
+    #[cfg(test)]
     pub(super) fn under_way(&self) -> usize {
         self.under_way.get()
     }

@@ -65,7 +65,7 @@ impl OffsetIndex {
     /// # Errors
     /// [`IndexError`] where an entry cannot be one of this segment: the caller rebuilds.
     pub fn from_bytes(base_offset: Offset, bytes: Vec<u8>, segment_bytes: u64) -> Result<Self, IndexError> {
-        if bytes.len() % ENTRY_BYTES != 0 {
+        if !bytes.len().is_multiple_of(ENTRY_BYTES) {
             return Err(IndexError::Ragged { len: bytes.len(), entry: ENTRY_BYTES });
         }
         let index = Self { base_offset, bytes };

@@ -23,10 +23,13 @@ use super::segment::Segment;
 use super::writer::Writer;
 use crate::io::{Env, Extents, Job, OpenHow, Output, Prepare};
 
+/// A segment that waits for room, and its log.
+type Waiting<E> = (Weak<Log<E>>, Rc<Segment<E>>);
+
 /// Who waits for room, and how many tasks make some: a burst of new logs must not fill the housekeeper's queue, where the
 /// next file of a fast log would wait behind all of them.
 pub(super) struct Rooms<E: Env> {
-    waiting: RefCell<VecDeque<(Weak<Log<E>>, Rc<Segment<E>>)>>,
+    waiting: RefCell<VecDeque<Waiting<E>>>,
     makers: Cell<usize>,
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use super::recovery::{self, Rules, Start};
+use super::recovery::{self, Rules};
 use super::{Config, Directory, Disk, LogConfig, Store, stop};
 use crate::io::Runtime;
 use crate::io::device::FlushScope;
@@ -19,8 +19,6 @@ pub(crate) struct SimStore {
     pub(crate) rt: Rc<Runtime<SimEnv>>,
     /// Its logs.
     pub(crate) store: Rc<Store<SimEnv>>,
-    /// How the stop before was.
-    pub(crate) start: Start,
 }
 
 /// A small configuration, so that little work reaches every corner.
@@ -55,16 +53,16 @@ impl SimStore {
             let rules = Rules { block_bytes: BLOCK, salvage: false };
             let mut found = recovery::recover(&this, &dir, rules).await.expect("a directory that can be recovered");
             found.begin(&this).await.expect("the mark goes");
-            let (start, share) = (found.start, found.take_share(|_| true));
+            let share = found.take_share(|_| true);
             let directory = Directory::new(dir);
             let log_config = config.log.clone();
             let store = Store::open(&this, config, &directory, share, |_| log_config.clone()).await;
             let store = store.expect("a store that can be opened");
             found.finish(&this, 1).await;
-            (store, start)
+            store
         });
-        let (store, start) = opened.expect("opening ends");
-        Self { rt, store, start }
+        let store = opened.expect("opening ends");
+        Self { rt, store }
     }
 
     /// Stops cleanly; the process is gone afterwards.

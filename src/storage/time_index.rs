@@ -45,7 +45,7 @@ impl TimeIndex {
     /// # Errors
     /// [`IndexError`] where the entries cannot be a time index: the caller rebuilds.
     pub fn from_bytes(base_offset: Offset, bytes: Vec<u8>) -> Result<Self, IndexError> {
-        if bytes.len() % ENTRY_BYTES != 0 {
+        if !bytes.len().is_multiple_of(ENTRY_BYTES) {
             return Err(IndexError::Ragged { len: bytes.len(), entry: ENTRY_BYTES });
         }
         let index = Self { base_offset, bytes };

@@ -1,6 +1,6 @@
 //! `ringmain log verify`: every batch of every partition of a directory at rest, read and checked.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -98,7 +98,7 @@ impl Partition {
 
     /// An offset index names the last offset of a batch and where it begins; a time index must read back.
     fn indexes(&mut self, path: &Path, name: &str, base: Offset, starts: &[(Offset, u64)]) -> std::io::Result<()> {
-        let segment_bytes = files::Reader::open(path)?.len();
+        let segment_bytes = Reader::open(path)?.len();
         if let Some(bytes) = read_if_there(&path.with_extension("index"))? {
             match OffsetIndex::from_bytes(base, bytes, segment_bytes) {
                 Err(error) => self.problem(name, format_args!("offset index: {error}")),
@@ -142,7 +142,7 @@ impl Partition {
     }
 }
 
-fn read_if_there(path: &PathBuf) -> std::io::Result<Option<Vec<u8>>> {
+fn read_if_there(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
     match files::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),

@@ -92,7 +92,6 @@ async fn carry<E: Env>(
 fn add(record: &mut Encoder, log: &FoundLog) {
     let last = log.segments.last();
     let (segment, end) = last.map_or((log.log_end, 0), |last| (last.base_offset, last.bytes));
-    let sealed = last.is_some_and(|last| last.sealed);
     let entry = Entry {
         id: log.id,
         kind: Kind::End,
