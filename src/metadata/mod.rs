@@ -15,6 +15,7 @@
 
 mod assignment;
 mod broker_config;
+mod broker_records;
 pub mod config_key;
 mod control;
 pub mod identity;
