@@ -344,7 +344,8 @@ impl<'a, E: Env> Walk<'a, E> {
             }
         }
         self.segment = end.segment;
-        let journaled = self.load_journaled(floor).await;
+        let journaled = self.load_journaled(end.segment, if sealed { end.cursor.position } else { floor }).await;
+        self.segment = end.segment;
         found.journaled = !self.entries.is_empty();
         let tail =
             if sealed || !found.journaled { Ok(Vec::new()) } else { self.tail(floor, end.cursor.position).await };
@@ -379,19 +380,27 @@ impl<'a, E: Env> Walk<'a, E> {
         found
     }
 
-    /// Looks at the whole blocks of the last segment that a journal record holds: the first window of a start puts more than one
-    /// block there, and a checkpoint may have been written before the next window gave them to the segment. No walk passes
-    /// them then.
-    async fn load_journaled(&mut self, floor: u64) -> io::Result<()> {
+    /// Looks at the blocks up to `to` of `last`, and of the segments before it, that a journal record holds and no walk may have
+    /// passed: the first window of a start puts more than one block into the journal, and a rolled segment's last block was on its
+    /// way when its end was known already.
+    async fn load_journaled(&mut self, last: Offset, to: u64) -> io::Result<()> {
         let block_bytes = self.block_bytes as u64;
-        let tails = self.entries.iter().filter(|entry| entry.segment == self.segment);
-        let whole = |entry: &LogEntry| (entry.tail_position, entry.end_position().min(floor));
-        let ranges: Vec<(u64, u64)> = tails.map(whole).filter(|(from, to)| from + block_bytes <= *to).collect();
-        for (from, to) in ranges {
-            let mut reader = self.reader().await?;
-            let loaded = reader.load(from..to).await;
-            self.readers.insert(self.segment, reader);
-            loaded?;
+        let bases: BTreeSet<Offset> =
+            self.entries.iter().map(|entry| entry.segment).filter(|base| *base <= last).collect();
+        for base in bases {
+            let known = self.segments.get(&base).map_or(0, |segment| segment.bytes);
+            let to = if base == last { to } else { known };
+            let tails = self.entries.iter().filter(|entry| entry.segment == base);
+            let whole = tails.map(|entry| (entry.tail_position, entry.end_position().min(to)));
+            let mut ranges: Vec<(u64, u64)> = whole.filter(|(from, to)| from + block_bytes <= *to).collect();
+            ranges.push((to / block_bytes * block_bytes, to));
+            self.segment = base;
+            for (from, to) in ranges.into_iter().filter(|(from, to)| from < to) {
+                let mut reader = self.reader().await?;
+                let loaded = reader.load(from..to).await;
+                self.readers.insert(base, reader);
+                loaded?;
+            }
         }
         Ok(())
     }
