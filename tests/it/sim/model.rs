@@ -115,11 +115,6 @@ impl Model {
         known.written = known.written.max(below.0);
     }
 
-    /// A consumer may read all below.
-    pub fn visible(&self, log: usize) -> i64 {
-        self.logs()[log].durable
-    }
-
     /// Retention deleted below `start`.
     pub fn deleted(&self, log: usize, start: Offset) {
         let known = &mut self.logs()[log];
