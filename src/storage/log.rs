@@ -441,6 +441,8 @@ impl<E: Env> Log<E> {
         let known = self.progress.has_failed();
         self.progress.fail(error);
         self.tail.borrow_mut().drop_spares();
+        // Who waits for memory to append to it hears of its end.
+        self.writer.memory.note_stored();
         if poisoned && !known {
             // The very next record says where the log ends: no later one may count the failed window as flushed before it.
             self.writer.mark_dirty_first(self);

@@ -79,6 +79,8 @@ impl<E: Env> Writer<E> {
                 self.fail_all();
             }
             if log.is_closed() || self.is_offline() {
+                // The directory may have gone offline on another shard: nobody else tells the waits of this one.
+                self.fail_all();
                 break;
             }
             match made {
