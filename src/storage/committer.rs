@@ -73,7 +73,9 @@ impl<E: Env> Writer<E> {
         self.committer.written.pass();
 
         self.config.sabotage.ack_early(&window.parts);
-        let flushed = self.flusher.flush(&self.rt, window.touched(&self.journal_file)).await;
+        let writer = Rc::clone(&self);
+        let failed = move |error: &io::Error| writer.take_offline("a flush", error);
+        let flushed = self.flusher.flush(&self.rt, window.touched(&self.journal_file), failed).await;
         self.committer.durable.await_turn(sequence).await;
         self.note_durable(&window, flushed);
         self.committer.durable.pass();
@@ -125,10 +127,7 @@ impl<E: Env> Writer<E> {
 
     /// acks=all: a flush that began after all of this has ended well, and so have those of all earlier windows.
     fn note_durable(self: &Rc<Self>, window: &Sent<E>, flushed: io::Result<()>) {
-        if let Err(error) = &flushed {
-            self.take_offline("a flush", error);
-        }
-        if self.is_offline() {
+        if flushed.is_err() || self.is_offline() {
             self.fail_all();
             return;
         }

@@ -41,19 +41,31 @@ impl Flusher {
         self.scope == FlushScope::Device
     }
 
-    /// Makes durable what was written to the files of `touched`: every one of those writes has completed.
-    pub(super) async fn flush<E: Env>(&self, rt: &Rc<Runtime<E>>, touched: Touched<E>) -> io::Result<()> {
+    /// Makes durable what was written to the files of `touched`: every one of those writes has completed. `failed` is told
+    /// of a failure at once, while other flushes may go on for long: nothing that ends well after it may be believed.
+    pub(super) async fn flush<E: Env>(
+        &self,
+        rt: &Rc<Runtime<E>>,
+        touched: Touched<E>,
+        failed: impl Fn(&io::Error) + Clone + 'static,
+    ) -> io::Result<()> {
         let mark = self.device.mark();
         let mut files = touched.alone;
         if !self.is_shared() {
             files.extend(touched.others);
         }
-        let own: Vec<_> = files.into_iter().map(|file| rt.submit(Op::Flush { file })).collect();
-        let common = self.flush_from(rt, &touched.journal, mark).await;
+        let own: Vec<_> = files
+            .into_iter()
+            .map(|file| {
+                let (flush, failed) = (rt.submit(Op::Flush { file }), failed.clone());
+                rt.spawn(async move { flush.await.result.map(drop).inspect_err(failed) })
+            })
+            .collect();
+        let common = self.flush_from(rt, &touched.journal, mark).await.inspect_err(failed);
         // Every one of them is waited for, also after a failure: none may end unseen.
         let mut result = common;
         for flush in own {
-            result = result.and(flush.await.result.map(drop));
+            result = result.and(flush.await);
         }
         result
     }

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use super::segment::Segment;
 use super::writer::Writer;
 use crate::io::{Env, Job, OpenHow, Output, Runtime};
+use crate::types::PartitionId;
 
 /// The pool of one shard.
 pub(super) struct Recycle<E: Env> {
@@ -25,7 +26,7 @@ pub(super) struct Recycle<E: Env> {
     /// Retired, but some reply may still read them.
     held: RefCell<Vec<Rc<Segment<E>>>>,
     /// Given up by their logs; their files stay until a checkpoint says so (`Writer::retire_later`).
-    waiting: RefCell<Vec<Rc<Segment<E>>>>,
+    waiting: RefCell<Vec<(PartitionId, Rc<Segment<E>>)>>,
 }
 
 /// A file in the pool.
@@ -101,12 +102,12 @@ impl<E: Env> Writer<E> {
     /// Takes note of segments that a log gave up. Journal records still speak of them: a start that found neither their
     /// files nor a checkpoint that begins behind them could not tell them from lost ones. So they are retired after the
     /// next checkpoint.
-    pub(super) fn retire_later(&self, segments: Vec<Rc<Segment<E>>>) {
+    pub(super) fn retire_later(&self, segments: impl IntoIterator<Item = (PartitionId, Rc<Segment<E>>)>) {
         self.recycle.waiting.borrow_mut().extend(segments);
     }
 
     /// What waits for a checkpoint. One that is begun after this call speaks of none of it.
-    pub(super) fn take_waiting(&self) -> Vec<Rc<Segment<E>>> {
+    pub(super) fn take_waiting(&self) -> Vec<(PartitionId, Rc<Segment<E>>)> {
         self.recycle.waiting.take()
     }
 

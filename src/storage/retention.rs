@@ -89,7 +89,7 @@ impl<E: Env> Log<E> {
                 let _ = self.writer.rt.job(Job::Remove(path)).await;
             }
         }
-        self.writer.retire_later(retired);
+        self.writer.retire_later(retired.into_iter().map(|segment| (self.id(), segment)));
         Ok(count)
     }
 

@@ -19,12 +19,13 @@
 //! start understands.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-use super::checkpoint::{Checkpoint, LogCheckpoint, PartitionState, SegmentCheckpoint};
+use super::checkpoint::{Checkpoint, CheckpointError, LogCheckpoint, PartitionState, SegmentCheckpoint};
 use super::config::{Config, LogConfig};
 use super::error::Error;
 use super::kafka_files::{PARTITION_METADATA, partition_metadata, segment_file_name};
@@ -282,12 +283,16 @@ impl<E: Env> Store<E> {
     async fn write_checkpoint(&self, clean_stop: Option<i64>) -> Result<(), Error> {
         let retired = self.writer.take_waiting();
         let written = self.write_snapshot(clean_stop).await;
-        if written.is_err() {
-            self.writer.retire_later(retired);
-            return written;
-        }
-        self.retire(retired).await;
-        Ok(())
+        let fresh = match &written {
+            Ok(fresh) => fresh.clone(),
+            Err(_) => BTreeSet::new(),
+        };
+        // A log that is deleted meanwhile takes its files along.
+        let known = |id: &PartitionId| self.logs.borrow().contains_key(id);
+        let (gone, kept): (Vec<_>, Vec<_>) = retired.into_iter().partition(|(id, _)| fresh.contains(id));
+        self.writer.retire_later(kept.into_iter().filter(|(id, _)| known(id)));
+        self.retire(gone.into_iter().map(|(_, segment)| segment).collect()).await;
+        written.map(drop)
     }
 
     /// Gives the files of segments away of which no checkpoint speaks any more.
@@ -297,22 +302,46 @@ impl<E: Env> Store<E> {
         }
     }
 
-    async fn write_snapshot(&self, clean_stop: Option<i64>) -> Result<(), Error> {
+    /// Writes the checkpoint. Answers the logs that it says something new of.
+    async fn write_snapshot(&self, clean_stop: Option<i64>) -> Result<BTreeSet<PartitionId>, Error> {
         let snapshot: Vec<(LogCheckpoint, Rc<Log<E>>)> =
             self.logs.borrow().values().map(|held| (held.snapshot(), Rc::clone(&held.log))).collect();
         let mut logs = Vec::with_capacity(snapshot.len());
+        let mut failed = BTreeSet::new();
         for (entry, log) in snapshot {
-            // A log that fails meanwhile is left out: its journal entries say where it ends.
             if entry.quarantined.is_some() || log.wait_durable(Offset(entry.log_end)).await.is_ok() {
                 logs.push(entry);
+            } else {
+                failed.insert(entry.id());
             }
         }
+        let fresh = logs.iter().map(LogCheckpoint::id).collect();
         let shard = self.rt.shard();
-        let checkpoint = Checkpoint { generation: self.generation, shard: shard.0, clean_stop, logs };
         let path = self.dir.join(OWN_DIR).join(Checkpoint::file_name(shard));
+        if !failed.is_empty() {
+            logs.extend(self.said_before(&path, &failed).await?);
+        }
+        let checkpoint = Checkpoint { generation: self.generation, shard: shard.0, clean_stop, logs };
         let failed = |error| Error::io("cannot write", &path, error);
         let bytes = self.rt.compute(move || checkpoint.encode()).await.map_err(failed)?;
-        self.rt.job(Job::WriteFile(path.clone(), bytes)).await.map(drop).map_err(failed)
+        self.rt.job(Job::WriteFile(path.clone(), bytes)).await.map_err(failed)?;
+        Ok(fresh)
+    }
+
+    /// What this start's last checkpoint says of logs that have failed since: it stays true, and without it recovery would
+    /// not know where they begin.
+    async fn said_before(&self, path: &Path, logs: &BTreeSet<PartitionId>) -> Result<Vec<LogCheckpoint>, Error> {
+        let read = self.rt.job(Job::ReadFile(path.into(), CHECKPOINT_BYTES_MAX)).await;
+        let bytes = match read {
+            Ok(Output::Bytes(bytes)) => bytes,
+            Ok(_) => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(Error::io("cannot read", path, error)),
+        };
+        let invalid = |error: CheckpointError| io::Error::new(io::ErrorKind::InvalidData, error.to_string());
+        let checkpoint = Checkpoint::decode(&bytes).map_err(|error| Error::io("cannot read", path, invalid(error)))?;
+        let same = checkpoint.generation == self.generation;
+        Ok(checkpoint.logs.into_iter().filter(|log| same && logs.contains(&log.id())).collect())
     }
 
     /// Stops cleanly: every byte of every log goes to its segment, indexes and the last checkpoint are written. `number` marks the
@@ -341,7 +370,8 @@ impl<E: Env> Store<E> {
             result = self.write_last(number, logs).await;
         }
         if result.is_ok() {
-            self.retire(self.writer.take_waiting()).await;
+            let retired = self.writer.take_waiting();
+            self.retire(retired.into_iter().map(|(_, segment)| segment).collect()).await;
         }
         stopped.failed = result.err();
         stopped
@@ -476,5 +506,7 @@ const THINNED_GAP_BYTES: u64 = 64 << 10;
 const THINNED_TIMES: usize = 256;
 const CHECKPOINT_PAUSE_MS: u64 = 1000;
 const CHECKPOINT_EVERY_MS: u64 = 60_000;
+/// More than any checkpoint has.
+const CHECKPOINT_BYTES_MAX: usize = 1 << 30;
 /// `log.retention.check.interval.ms`, at Kafka's default.
 const RETENTION_EVERY_MS: u64 = 300_000;
