@@ -435,7 +435,7 @@ fn thinned<E: Env>(segment: &Segment<E>) -> (Vec<u8>, Vec<u8>) {
     (index.offsets.as_bytes().to_vec(), index.times.as_bytes().to_vec()) // copies: index entries
 }
 
-fn made<E: Env>(dir: &std::path::Path, found: FoundSegment) -> Rc<Segment<E>> {
+fn made<E: Env>(dir: &Path, found: FoundSegment) -> Rc<Segment<E>> {
     let segment = Segment::new(found.base_offset, dir.join(segment_file_name(found.base_offset, "log")));
     segment.end_position.set(found.bytes);
     segment.end_offset.set(found.end_offset);
