@@ -1,4 +1,4 @@
-//! The commit window's way, and the acknowledgement contract: [`Committer::commit`] is all of it.
+//! The commit window's way, and the acknowledgement contract: `Writer::commit` is all of it.
 //!
 //! There is no timer. A window forms at the end of a burst of tasks in which some log became dirty, while fewer than
 //! three are under way; what is appended meanwhile gathers for the next one.
