@@ -18,7 +18,7 @@ pub(super) struct NodeArgs {
     /// Data directory [log.dirs; default ./data].
     #[arg(long, value_name = "DIR", visible_alias = "log-dirs")]
     data: Option<String>,
-    /// Addresses to listen on [listeners; default 127.0.0.1:9092,\[::1\]:9092].
+    /// Addresses to listen on [listeners; default: port 9092 of 127.0.0.1 and of ::1].
     #[arg(long, value_name = "HOST:PORT,...", visible_alias = "listen")]
     listeners: Option<String>,
     /// The address that clients are told to use [advertised.listeners].
