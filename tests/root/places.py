@@ -21,7 +21,7 @@ class Places(unittest.TestCase):
                 client = Client(node.port)
                 client.create_topic("fills", 1)
                 acknowledged = {client.produce("fills", 0, batch([b"before"])): b"before"}
-                run("sh", "-c", f"head -c 600M /dev/zero > {ballast} 2>/dev/null || true")
+                run("sh", "-c", f"head -c 4G /dev/zero > {ballast} 2>/dev/null || true")
                 refused = None
                 for number in range(2000):
                     value = b"%08d" % number * 16384

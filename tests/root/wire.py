@@ -152,7 +152,13 @@ class Client:
         return answer[at + 4:at + 4 + max(length, 0)]
 
     def latest(self, topic, partition):
-        body = struct.pack(">i", -1) + struct.pack(">i", 1) + text(topic) + struct.pack(">iiq", 1, partition, -1)
+        return self.list_offset(topic, partition, -1)
+
+    def earliest(self, topic, partition):
+        return self.list_offset(topic, partition, -2)
+
+    def list_offset(self, topic, partition, timestamp):
+        body = struct.pack(">i", -1) + struct.pack(">i", 1) + text(topic) + struct.pack(">iiq", 1, partition, timestamp)
         self.send(2, 1, body)
         answer = self.receive()
         error, _, offset = struct.unpack_from(">hqq", answer, 4 + 2 + len(topic) + 4 + 4)
@@ -161,8 +167,8 @@ class Client:
         return offset
 
     def read_all(self, topic, partition):
-        """{offset: value} of everything up to the high watermark."""
-        found, offset, end = {}, 0, self.latest(topic, partition)
+        """{offset: value} of everything that retention has left, up to the high watermark."""
+        found, offset, end = {}, self.earliest(topic, partition), self.latest(topic, partition)
         while offset < end:
             records = values(self.fetch(topic, partition, offset))
             if not records:
