@@ -205,7 +205,7 @@ impl Bench {
         for cut in &CUTS {
             let node = self.node(true)?;
             let configs =
-                [("segment.bytes", SEGMENT_BYTES.to_string()), ("retention.bytes", SEGMENT_BYTES.to_string())];
+                [("segment.bytes", SEGMENT_BYTES.to_string()), ("retention.bytes", SEGMENT_BYTES.to_string()), keep()];
             self.create(node.address, "bench", cut.partitions, &configs)?;
             // One segment prepared and filled, one more, and from then on each is a recycled one.
             let turnovers = if self.smoke { 0 } else { 5 };
@@ -300,7 +300,7 @@ impl Bench {
         let partitions = 4;
         let total: u64 = if self.smoke { 32 << 20 } else { 4 << 30 };
         let node = self.node(true)?;
-        self.create(node.address, "fetch", partitions, &[("segment.bytes", (256_u64 << 20).to_string())])?;
+        self.create(node.address, "fetch", partitions, &[("segment.bytes", (256_u64 << 20).to_string()), keep()])?;
         let batch = wire::batch(64, 1024 - 9, 42);
         let mut work = Produce::new("fetch", partitions, &batch, 4);
         let until =
@@ -354,7 +354,7 @@ impl Bench {
     fn slow_reader(&self) -> io::Result<()> {
         let total: u64 = if self.smoke { 32 << 20 } else { 1 << 30 };
         let node = self.node(true)?;
-        self.create(node.address, "cold", 1, &[("segment.bytes", SEGMENT_BYTES.to_string())])?;
+        self.create(node.address, "cold", 1, &[("segment.bytes", SEGMENT_BYTES.to_string()), keep()])?;
         self.create(node.address, "hot", 1, &[])?;
         let mut work = Produce::new("cold", 1, &wire::batch(64, 1024 - 9, 42), 1);
         let until =
@@ -505,6 +505,11 @@ impl load::Work for Fetch {
         }
         Ok(records.len() as u64)
     }
+}
+
+/// The load's timestamps are old ones: retention by time would take its segments at once.
+fn keep() -> (&'static str, String) {
+    ("retention.ms", "-1".to_owned())
 }
 
 fn percentiles(outcome: &Outcome) -> String {
