@@ -47,7 +47,7 @@ fn run(seeds: Range<u64>) {
     assert!(failed.is_empty(), "{} of {} seeds failed: {failed:?}", failed.len(), seeds.end - seeds.start);
 }
 
-/// 10,000 seeds in CI, a part of them elsewhere.
+/// Set aside, in CI too, while some seeds fail; then 10,000 seeds in CI, a part of them elsewhere.
 #[test]
 #[ignore = "until every seed of it passes"]
 fn no_seed_breaks_a_promise() {
