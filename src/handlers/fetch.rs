@@ -2,10 +2,16 @@
 //!
 //! ```text
 //!   read all shards, each within the whole budget  --> keep what fits, in request order
-//!        ^                                                  |
+//!        ^               ^                                  |
+//!        |               +-- what is left of the budget <---+ one did not fit: from there on again
+//!        |                                                  |
 //!        |                                          min_bytes there, an error, or time over: answer
 //!        +------ some shard gained bytes <---- watch every partition
 //! ```
+//!
+//! **The budget** is Kafka's (`ReplicaManager.readFromLog`): partitions are served in request order, the first one that has
+//! anything gives at least one whole batch, all others whole batches within `partition_max_bytes` and what is left of
+//! `max_bytes`.
 //!
 //! Everything happens in phase 2, when all requests before it on the connection are answered: so one connection holds
 //! the records of one Fetch at a time. Sessions are never given out (session id 0), which is Kafka's own fallback.
@@ -25,7 +31,8 @@ use crate::limits::FETCH_WAIT_MS_MAX;
 use crate::partition::DelayedFetch;
 use crate::protocol::fetch::{Partition, PartitionData, Request, ResponseEncoder, ResponsePart};
 use crate::protocol::{ErrorCode, Frame, RequestHeader};
-use crate::shard::{self, Answer, Call, FetchItem, Fetched, RemoteWatch, WatchItem, before};
+use crate::record::HEADER_BYTES;
+use crate::shard::{self, Answer, Call, FetchBudget, FetchItem, Fetched, RemoteWatch, WatchItem, before};
 use crate::storage::Part;
 use crate::types::{Offset, PartitionId, ShardId};
 
@@ -78,6 +85,13 @@ enum State<E: Env> {
 }
 
 impl<E: Env> Slot<E> {
+    fn bytes(&self) -> usize {
+        match &self.state {
+            State::Read(_, Ok(fetched)) => fetched.bytes,
+            _ => 0,
+        }
+    }
+
     fn item(&self) -> Option<FetchItem> {
         let (State::Known(id) | State::Read(id, _)) = self.state else { return None };
         let max_bytes = usize::try_from(self.asked.partition_max_bytes).unwrap_or(0);
@@ -130,72 +144,122 @@ impl<E: Env> Fetching<E> {
         loop {
             self.read_ns = self.handlers.shard.rt().now_ns();
             self.read().await;
-            let bytes = self.keep_what_fits();
             let refused = |slot: &Slot<E>| !matches!(slot.state, State::Read(_, Ok(_)));
             let over = self.handlers.shard.rt().now_ns() >= self.until_ns || self.handlers.shard.stopping();
-            if bytes >= self.min_bytes || over || self.partitions.is_empty() || self.partitions.iter().any(refused) {
+            if over || self.partitions.is_empty() || self.partitions.iter().any(refused) {
                 return;
             }
-            self.wait(self.min_bytes - bytes).await;
+            let readable = self.readable_bytes();
+            if readable >= self.min_bytes {
+                return;
+            }
+            self.wait(self.min_bytes - readable).await;
         }
     }
 
+    /// Reads all partitions within the budget.
     async fn read(&mut self) {
+        let mut budget = FetchBudget { max_bytes: self.max_bytes, at_least_one: true };
+        let mut from = 0;
+        for _ in 0..ROUNDS_MAX {
+            self.ask(from, budget).await;
+            match self.keep_what_fits(from, &mut budget) {
+                Some(slot) if budget.max_bytes >= HEADER_BYTES => from = slot,
+                _ => return,
+            }
+        }
+    }
+
+    /// Asks every shard for its partitions from slot `from` on, each within the whole budget.
+    async fn ask(&mut self, from: usize, budget: FetchBudget) {
         let home = self.handlers.shard.rt().shard();
         let mut calls = Vec::new();
-        for (shard, slots) in self.groups.iter().filter(|(shard, _)| *shard != home) {
-            let items = slots.iter().filter_map(|slot| self.partitions[*slot].item()).collect();
-            let router = self.handlers.shard.router();
-            router.wait_for_room(*shard).await;
-            calls.push((*shard, router.call(*shard, Call::Fetch { items, max_bytes: self.max_bytes })));
+        for (shard, _) in self.groups.iter().filter(|(shard, _)| *shard != home) {
+            let items = self.items(*shard, from);
+            if !items.is_empty() {
+                let router = self.handlers.shard.router();
+                router.wait_for_room(*shard).await;
+                calls.push((*shard, router.call(*shard, Call::Fetch { items, budget })));
+            }
         }
-        let ours = self.groups.iter().find(|(shard, _)| *shard == home);
-        if let Some((_, slots)) = ours {
-            let items: Vec<_> = slots.iter().filter_map(|slot| self.partitions[*slot].item()).collect();
-            let answers = self.handlers.shard.fetch(&items, self.max_bytes).await;
-            self.take(home, answers);
+        let items = self.items(home, from);
+        if !items.is_empty() {
+            let answers = self.handlers.shard.fetch(&items, budget).await;
+            self.take(home, from, answers);
         }
         for (shard, call) in calls {
             let answers = match call.await {
                 Some(Answer::Fetch(answers)) => answers,
                 _ => Vec::new(),
             };
-            self.take(shard, answers);
+            self.take(shard, from, answers);
         }
     }
 
-    fn take(&mut self, shard: ShardId, answers: Vec<Fetched<E>>) {
-        let mut answers = VecDeque::from(answers);
+    /// The slots of a shard's partitions from slot `from` on.
+    fn slots(&self, shard: ShardId, from: usize) -> &[usize] {
         let slots = self.groups.iter().find(|(of, _)| *of == shard).map_or(&[][..], |(_, slots)| slots);
-        for slot in slots {
-            let slot = &mut self.partitions[*slot];
+        &slots[slots.partition_point(|slot| *slot < from)..]
+    }
+
+    fn items(&self, shard: ShardId, from: usize) -> Vec<FetchItem> {
+        self.slots(shard, from).iter().filter_map(|slot| self.partitions[*slot].item()).collect()
+    }
+
+    fn take(&mut self, shard: ShardId, from: usize, answers: Vec<Fetched<E>>) {
+        let mut answers = VecDeque::from(answers);
+        for slot in self.slots(shard, from).to_vec() {
+            let slot = &mut self.partitions[slot];
             if let State::Known(id) | State::Read(id, _) = slot.state {
                 slot.state = State::Read(id, answers.pop_front().unwrap_or(Err(shard::Error::Ended)));
             }
         }
     }
 
-    /// Each shard has read within the whole budget: keeps, in request order, what fits together. Answers its bytes.
-    fn keep_what_fits(&mut self) -> usize {
-        let mut kept = 0;
-        let several = self.groups.len() > 1;
-        for slot in &mut self.partitions {
+    /// Each shard has read within the whole budget: keeps, in request order, what fits together. Answers the first slot whose
+    /// records do not fit; its and all later ones' are let go.
+    fn keep_what_fits(&mut self, from: usize, budget: &mut FetchBudget) -> Option<usize> {
+        let mut first_over = None;
+        for (number, slot) in self.partitions.iter_mut().enumerate().skip(from) {
+            let partition_max_bytes = slot.item().map_or(0, |item| item.max_bytes);
             let State::Read(_, Ok(fetched)) = &mut slot.state else { continue };
-            if several && kept > 0 && kept + fetched.bytes > self.max_bytes {
+            let fits = fetched.bytes <= budget.max_bytes.min(partition_max_bytes) || budget.at_least_one;
+            if first_over.is_some() || !fits {
+                first_over = first_over.or(Some(number));
                 fetched.parts = Vec::new();
                 fetched.bytes = 0;
+                continue;
             }
-            kept += fetched.bytes;
+            budget.max_bytes = budget.max_bytes.saturating_sub(fetched.bytes);
+            budget.at_least_one &= fetched.bytes == 0;
         }
-        kept
+        first_over
+    }
+
+    /// Bytes that count towards `min_bytes`, as Kafka counts them (`DelayedFetch.tryComplete`): a partition that has more than
+    /// the limits let it give counts with its limit, because its answer does not grow by waiting.
+    fn readable_bytes(&self) -> usize {
+        let given: usize = self.partitions.iter().map(Slot::bytes).sum();
+        if given >= self.min_bytes || given == 0 {
+            return given;
+        }
+        let readable = |slot: &Slot<E>| match (slot.item(), &slot.state) {
+            (Some(item), State::Read(_, Ok(fetched))) if fetched.is_cut(item.offset) => {
+                item.max_bytes.max(fetched.bytes)
+            }
+            _ => slot.bytes(),
+        };
+        self.partitions.iter().map(readable).sum()
     }
 
     /// Ends when some partition has more, the time is over, or the shard stops.
     async fn wait(&mut self, missing_bytes: usize) {
         let shard = &self.handlers.shard;
         let missing_bytes = u64::try_from(missing_bytes).unwrap_or(u64::MAX);
+        // Once all that is missing is there, at least one of so many shards has this much of it.
+        let shards = u64::try_from(self.groups.len()).unwrap_or(1).max(1);
+        let missing_bytes = missing_bytes.div_ceil(shards);
         let delayed = DelayedFetch::new(missing_bytes);
-        let shards = u64::try_from(self.groups.len()).unwrap_or(1);
         let wait_ms = (self.until_ns.saturating_sub(shard.rt().now_ns())).div_ceil(1_000_000);
         let (mut here, mut there) = (Vec::new(), Vec::new());
         for (owner, slots) in &self.groups {
@@ -203,8 +267,6 @@ impl<E: Env> Fetching<E> {
             if *owner == shard.rt().shard() {
                 here = shard.watch(&delayed, &items);
             } else {
-                // Once all that is missing is there, at least one of so many shards has this much of it.
-                let missing_bytes = missing_bytes.div_ceil(shards);
                 there.push(shard.watch_at(*owner, &delayed, RemoteWatch { items, missing_bytes, wait_ms }));
             }
         }
@@ -265,13 +327,14 @@ struct Refetch<E: Env> {
 
 impl<E: Env> Reread<E> for Refetch<E> {
     fn read(&self) -> Rereading<E> {
-        let (shard, item, bytes) = (Rc::clone(&self.handlers.shard), self.item, self.bytes);
+        let (shard, item) = (Rc::clone(&self.handlers.shard), self.item);
+        let budget = FetchBudget { max_bytes: self.bytes, at_least_one: true };
         Box::pin(async move {
             let owner = shard.image().shard(item.id)?;
             let answer = if owner == shard.rt().shard() {
-                shard.fetch(&[item], bytes).await.pop()
+                shard.fetch(&[item], budget).await.pop()
             } else {
-                let call = Call::Fetch { items: vec![item], max_bytes: bytes };
+                let call = Call::Fetch { items: vec![item], budget };
                 match shard.router().call_later(owner, call).await {
                     Some(Answer::Fetch(mut answers)) => answers.pop(),
                     _ => None,
@@ -350,3 +413,7 @@ async fn either(one: impl Future<Output = ()>, other: impl Future<Output = ()>) 
     })
     .await;
 }
+
+/// Times that the shards are asked for one answer. Each takes at least one partition further that did not fit; it is the last
+/// few kilobytes of the budget that are left then.
+const ROUNDS_MAX: usize = 4;

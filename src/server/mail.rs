@@ -47,8 +47,8 @@ fn take<E: Env>(node: &Rc<Node<E>>, caller: Caller, call: Call<E>) {
             let tickets = shard.append_all(items);
             later(node, caller, async move |_| Answer::Produce(done(tickets).await));
         }
-        Call::Fetch { items, max_bytes } => {
-            later(node, caller, async move |node| Answer::Fetch(node.shard.fetch(&items, max_bytes).await));
+        Call::Fetch { items, budget } => {
+            later(node, caller, async move |node| Answer::Fetch(node.shard.fetch(&items, budget).await));
         }
         Call::Watch { id, items, missing_bytes, wait_ms } => {
             shard.watch_for(caller.shard, id, &RemoteWatch { items, missing_bytes, wait_ms });

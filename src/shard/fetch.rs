@@ -1,7 +1,8 @@
 //! Reads from the partitions of one shard, and waits for what they do not have yet.
 //!
 //! A Fetch over several shards asks each of them within the whole budget; the shard of its connection then keeps what
-//! fits, in request order. Where too little is there, each of them is asked to watch, and reports once.
+//! fits, in request order, and asks again for the rest of what is left. Where too little is there, each of them is asked to
+//! watch, and reports once.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use super::message::Call;
 use super::{Error, Shard};
 use crate::io::{Env, Runtime};
 use crate::partition::{self, DelayedFetch, FetchRead, Watch};
+use crate::record::{BatchHeader, HEADER_BYTES, Records};
 use crate::storage::{Part, ReadPlan};
 use crate::types::{Offset, PartitionId, ShardId};
 
@@ -28,6 +30,15 @@ pub struct FetchItem {
     pub max_bytes: usize,
     /// The leader epoch that the client knows, or -1.
     pub leader_epoch: i32,
+}
+
+/// What the partitions of one request may give together.
+#[derive(Clone, Copy, Debug)]
+pub struct FetchBudget {
+    /// Bytes of whole batches at the most.
+    pub max_bytes: usize,
+    /// The first batch of the first partition that has one is given whatever its size.
+    pub at_least_one: bool,
 }
 
 /// What one partition gives.
@@ -70,26 +81,46 @@ pub(super) struct Waits {
     theirs: RefCell<BTreeMap<(u16, u64), Rc<DelayedFetch>>>,
 }
 
+impl<E: Env> FetchedHere<E> {
+    /// Whether the partition has more to read than this: then what it gives does not grow by waiting. Only asked of answers
+    /// that are small.
+    #[must_use]
+    pub fn is_cut(&self, from: Offset) -> bool {
+        let slice = |part: &Part<E>| match part {
+            Part::Bytes(slice) => Some(slice.clone()),
+            Part::File { .. } => None,
+        };
+        // A range of a file is of a rolled segment: the log goes on behind it.
+        let Some(slices) = self.parts.iter().map(slice).collect::<Option<Vec<_>>>() else { return true };
+        let records = Records::from_chunks(slices);
+        let (mut next, mut position) = (from, 0);
+        while let Some(Ok(header)) = records.array_at::<HEADER_BYTES>(position).map(|bytes| BatchHeader::parse(&bytes))
+        {
+            next = header.next_offset();
+            position += header.size_bytes();
+        }
+        next < self.high_watermark
+    }
+}
+
 impl<E: Env> Shard<E> {
-    /// Reads what the partitions have, in order, at most `max_bytes` of whole batches; the first batch of all is given
-    /// whatever its size.
-    pub async fn fetch(&self, items: &[FetchItem], max_bytes: usize) -> Vec<Fetched<E>> {
+    /// Reads what the partitions have, in order, within the budget.
+    pub async fn fetch(&self, items: &[FetchItem], mut budget: FetchBudget) -> Vec<Fetched<E>> {
         let mut answers = Vec::with_capacity(items.len());
-        let (mut left, mut empty) = (max_bytes, true);
         for item in items {
-            let answer = self.fetch_one(item, left, empty).await;
+            let answer = self.fetch_one(item, budget).await;
             if let Ok(fetched) = &answer {
-                left = left.saturating_sub(fetched.bytes);
-                empty &= fetched.bytes == 0;
+                budget.max_bytes = budget.max_bytes.saturating_sub(fetched.bytes);
+                budget.at_least_one &= fetched.bytes == 0;
             }
             answers.push(answer);
         }
         answers
     }
 
-    async fn fetch_one(&self, item: &FetchItem, left: usize, at_least_one: bool) -> Fetched<E> {
+    async fn fetch_one(&self, item: &FetchItem, budget: FetchBudget) -> Fetched<E> {
         let partition = self.partition(item.id).ok_or(Error::NotHere)?;
-        let max_bytes = item.max_bytes.min(left);
+        let (max_bytes, at_least_one) = (item.max_bytes.min(budget.max_bytes), budget.at_least_one);
         let (offset, leader_epoch) = (item.offset, item.leader_epoch);
         let read = FetchRead { offset, max_bytes, at_least_one, leader_epoch, last_fetched_epoch: -1 };
         let fetched = partition.read(&read)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Error;
-use super::fetch::{FetchItem, Fetched, WaitId, WatchItem};
+use super::fetch::{FetchBudget, FetchItem, Fetched, WaitId, WatchItem};
 use super::produce::{ProduceItem, Produced};
 use crate::io::Env;
 use crate::metadata::{Image, TopicError};
@@ -41,8 +41,8 @@ pub enum Call<E: Env> {
     Fetch {
         /// In request order.
         items: Vec<FetchItem>,
-        /// Bytes in all at the most.
-        max_bytes: usize,
+        /// What they may give together.
+        budget: FetchBudget,
     },
     /// Watch these partitions, and report once with [`Call::Gained`].
     Watch {

@@ -33,7 +33,7 @@ use std::sync::Arc;
 pub use apply::partition_config;
 pub use controller::{Controller, TopicResult};
 pub use error::Error;
-pub use fetch::{FetchItem, Fetched, FetchedHere, RemoteWait, RemoteWatch, WaitId, WatchItem, before};
+pub use fetch::{FetchBudget, FetchItem, Fetched, FetchedHere, RemoteWait, RemoteWatch, WaitId, WatchItem, before};
 pub use message::{Answer, Call, EpochQuery, OffsetQuery, OpenShard, ShardMessage};
 pub use produce::{ProduceItem, Produced, done};
 pub use router::Router;

@@ -19,15 +19,15 @@ use crate::server::node::{self, Setup};
 use crate::storage;
 
 /// A node in a world, and the machine that its clients run on.
-struct Bench {
-    world: Rc<World>,
+pub(super) struct Bench {
+    pub(super) world: Rc<World>,
     shards: u16,
     listener: Option<SimSocket>,
     stop: Option<SimSocket>,
 }
 
 impl Bench {
-    fn new(seed: u64, shards: u16) -> Self {
+    pub(super) fn new(seed: u64, shards: u16) -> Self {
         let mut bench = Self { world: World::new(seed, Faults::default()), shards, listener: None, stop: None };
         bench.start();
         bench
@@ -71,7 +71,7 @@ impl Bench {
         self.listener = Some(listener);
     }
 
-    fn client(&self) -> Client {
+    pub(super) fn client(&self) -> Client {
         let socket = self.world.connect(self.listener.as_ref().expect("started")).expect("the process lives");
         Client { world: Rc::clone(&self.world), rt: self.world.client(), socket, inbox: Rc::default() }
     }
@@ -95,7 +95,7 @@ impl Bench {
     }
 }
 
-struct Client {
+pub(super) struct Client {
     world: Rc<World>,
     rt: Rc<Runtime<SimEnv>>,
     socket: SimSocket,
@@ -104,7 +104,7 @@ struct Client {
 }
 
 impl Client {
-    fn send(&self, frame: Vec<u8>) {
+    pub(super) fn send(&self, frame: Vec<u8>) {
         let (rt, socket) = (Rc::clone(&self.rt), self.socket.clone());
         let send = async move {
             let parts = vec![Slice::from(Bytes::from(frame))];
@@ -138,7 +138,7 @@ impl Client {
         Reader { bytes: frame, at: 8 }
     }
 
-    fn create(&mut self, topic: &str, partitions: i32) {
+    pub(super) fn create(&mut self, topic: &str, partitions: i32) {
         use crate::protocol::cold::create_topics_request::{CreatableTopic, CreateTopicsRequestData};
         let topic = CreatableTopic {
             name: KafkaString::from(topic.to_owned()),
@@ -168,7 +168,7 @@ impl Client {
     }
 
     /// Error and base offset of each batch.
-    fn produce(&mut self, acks: i16, batches: &[(&str, i32, Vec<u8>)]) -> Vec<(i16, i64)> {
+    pub(super) fn produce(&mut self, acks: i16, batches: &[(&str, i32, Vec<u8>)]) -> Vec<(i16, i64)> {
         let mut reader = self.call(produce_frame(7, acks, batches));
         let mut answers = Vec::new();
         for _ in 0..reader.i32() {
@@ -183,12 +183,17 @@ impl Client {
     }
 
     /// Error, high watermark and records of each partition.
-    fn fetch(&mut self, wait_ms: i32, min_bytes: i32, wanted: &[(&str, i32, i64)]) -> Vec<(i16, i64, Vec<u8>)> {
+    pub(super) fn fetch(
+        &mut self,
+        wait_ms: i32,
+        min_bytes: i32,
+        wanted: &[(&str, i32, i64)],
+    ) -> Vec<(i16, i64, Vec<u8>)> {
         self.send(fetch_frame(wait_ms, min_bytes, 50 << 20, wanted));
         self.fetched()
     }
 
-    fn fetched(&mut self) -> Vec<(i16, i64, Vec<u8>)> {
+    pub(super) fn fetched(&self) -> Vec<(i16, i64, Vec<u8>)> {
         let mut reader = Reader { bytes: self.receive(), at: 8 };
         let _throttle = reader.i32();
         let mut answers = Vec::new();
@@ -277,7 +282,7 @@ fn produce_frame(version: i16, acks: i16, batches: &[(&str, i32, Vec<u8>)]) -> V
     frame(0, version, &body)
 }
 
-fn fetch_frame(wait_ms: i32, min_bytes: i32, max_bytes: i32, wanted: &[(&str, i32, i64)]) -> Vec<u8> {
+pub(super) fn fetch_frame(wait_ms: i32, min_bytes: i32, max_bytes: i32, wanted: &[(&str, i32, i64)]) -> Vec<u8> {
     let mut body = (-1_i32).to_be_bytes().to_vec();
     body.extend(wait_ms.to_be_bytes());
     body.extend(min_bytes.to_be_bytes());
@@ -295,7 +300,7 @@ fn fetch_frame(wait_ms: i32, min_bytes: i32, max_bytes: i32, wanted: &[(&str, i3
 }
 
 /// A batch of so many records that tell their number.
-fn batch(first: usize, count: usize, bytes: usize) -> Vec<u8> {
+pub(super) fn batch(first: usize, count: usize, bytes: usize) -> Vec<u8> {
     let record = |n: usize| {
         let mut value = format!("record {}", first + n).into_bytes();
         value.resize(bytes.max(value.len()), b'.');
@@ -305,7 +310,7 @@ fn batch(first: usize, count: usize, bytes: usize) -> Vec<u8> {
 }
 
 /// What a batch is once it is stored: its offset and leader epoch differ.
-fn stored(batch: &[u8], offset: i64, epoch: i32) -> Vec<u8> {
+pub(super) fn stored(batch: &[u8], offset: i64, epoch: i32) -> Vec<u8> {
     [&offset.to_be_bytes()[..], &batch[8..12], &epoch.to_be_bytes(), &batch[16..]].concat()
 }
 
@@ -436,7 +441,7 @@ fn a_batch_is_given_whole_whatever_the_limits_and_budgets_hold_in_request_order(
 fn a_consumer_that_stops_reading_pins_nothing_and_misses_nothing() {
     for shards in [1, 2] {
         let bench = Bench::new(3, shards);
-        let (mut producer, mut consumer) = (bench.client(), bench.client());
+        let (mut producer, consumer) = (bench.client(), bench.client());
         producer.create("t", 2);
         let mut expected = [Vec::new(), Vec::new()];
         for n in 0..30_usize {
