@@ -49,16 +49,16 @@ impl Memory {
         self.share(INDEX_PERCENT, shards)
     }
 
-    /// Buffers for cold reads of one shard.
+    /// Buffers of one shard for cold reads of its logs: half of what is for cold reads.
     #[must_use]
-    pub const fn read_bytes(self, shards: usize) -> usize {
-        self.share(READ_PERCENT, shards)
+    pub const fn log_read_bytes(self, shards: usize) -> usize {
+        self.share(READ_PERCENT, shards) / 2
     }
 
-    /// Buffers of one shard for cold reads on their way to a socket: half of what is for cold reads.
+    /// Buffers of one shard for file ranges that are on no page of the page cache when a socket takes them: the other half.
     #[must_use]
     pub const fn reply_read_bytes(self, shards: usize) -> usize {
-        self.read_bytes(shards) / 2
+        self.share(READ_PERCENT, shards) / 2
     }
 
     /// Idempotent producers that the partitions of one shard remember: half of what is for state.
@@ -116,6 +116,25 @@ const _: () = assert!(
         == 100,
     "the shares are one memory figure"
 );
+
+/// Descriptors of rolled segments that one shard keeps open for readers, where the process may open so many files: a
+/// quarter of them over all shards. The others are for segments that are written, connections, and the files of housekeeping.
+#[must_use]
+pub const fn descriptors_max(open_files: usize, shards: usize) -> usize {
+    let even = open_files / 4 / if shards == 0 { 1 } else { shards };
+    if even > DESCRIPTORS_MAX {
+        DESCRIPTORS_MAX
+    } else if even < DESCRIPTORS_MIN {
+        DESCRIPTORS_MIN
+    } else {
+        even
+    }
+}
+
+/// Descriptors of rolled segments that one shard keeps open at the most; each costs the kernel about 1 KiB.
+const DESCRIPTORS_MAX: usize = 4096;
+/// And at the least, however few files may be open.
+const DESCRIPTORS_MIN: usize = 16;
 
 /// What one connection costs beside its receive buffers: task, queues, and encoded replies on their way (see
 /// [`REPLIES_BYTES_MAX`] for the bound on those).
@@ -191,7 +210,7 @@ pub const PEER_LINES_MAX: u32 = 20;
 
 #[cfg(test)]
 mod tests {
-    use super::{MEMORY_BYTES_MIN, Memory, SOCKET_REQUEST_MAX_BYTES};
+    use super::{MEMORY_BYTES_MIN, Memory, SOCKET_REQUEST_MAX_BYTES, descriptors_max};
 
     #[test]
     fn the_least_memory_still_takes_a_default_batch() {
@@ -199,6 +218,27 @@ mod tests {
         assert_eq!(memory.total_bytes(), MEMORY_BYTES_MIN);
         assert!(memory.frame_bytes_max(4, SOCKET_REQUEST_MAX_BYTES) > (1 << 20) + 512);
         assert!(memory.connections_max() >= 400);
+    }
+
+    #[test]
+    fn all_that_is_held_is_one_memory_figure() {
+        for shards in [1, 3, 64] {
+            let memory = Memory::new(1 << 30);
+            let shard = memory.tail_bytes(shards)
+                + memory.receive_bytes(shards)
+                + memory.index_bytes(shards)
+                + memory.log_read_bytes(shards)
+                + memory.reply_read_bytes(shards)
+                + memory.state_bytes(shards);
+            assert!(shard * shards + memory.connections_bytes() <= (1 << 30) / 100 * 96, "{shards}");
+        }
+    }
+
+    #[test]
+    fn descriptors_of_readers_leave_room_for_all_others() {
+        assert_eq!(descriptors_max(20_000, 2), 2_500);
+        assert_eq!(descriptors_max(1 << 30, 16), 4_096);
+        assert_eq!(descriptors_max(1_024, 64), 16);
     }
 
     #[test]

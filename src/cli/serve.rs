@@ -24,10 +24,10 @@ use crate::types::ShardId;
 
 pub(super) fn run(args: &NodeArgs) -> Result<(), Ended> {
     let mut config = args.config()?;
+    open_files(&mut config);
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    tracing::debug!(limit = ?machine::raise_open_files(), "open files");
     report(checks::of_machine(&config))?;
     report(checks::of_directory(&config))?;
     // Before the wait for the lock: a port that is taken is most often this same node, already running.
@@ -47,6 +47,7 @@ struct Ready {
 /// Opens a directory like a node and stops at once, without listening: `ringmain log close`. Recovery, the last partial
 /// blocks and the indexes are those of a node's start and stop.
 pub(super) fn close(config: &mut Config) -> Result<(), Ended> {
+    open_files(config);
     report(checks::of_machine(config))?;
     report(checks::of_directory(config))?;
     let lock = take_directory(config)?;
@@ -54,6 +55,13 @@ pub(super) fn close(config: &mut Config) -> Result<(), Ended> {
     // At its end from the start: the node stops as soon as it is open.
     drop(theirs);
     serve(config, Ready { lock, listeners: Vec::new() }, Socket::from(OwnedFd::from(stop)))
+}
+
+/// Raises the limit of open files, and makes the descriptors that are kept for readers a part of it.
+fn open_files(config: &mut Config) {
+    let limit = machine::raise_open_files();
+    tracing::debug!(?limit, "open files");
+    config.use_open_files(limit.soft.unwrap_or(u64::MAX));
 }
 
 /// Makes the directory, locks it, and finds out how its device is flushed.

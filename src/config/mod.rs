@@ -23,7 +23,7 @@ pub use listeners::{Endpoint, Listener};
 pub use sources::{Origin, Setting, from_environment, from_flag, from_text};
 
 use crate::io::device::{Device, Proof};
-use crate::limits::{MEMORY_BYTES_MIN, Memory};
+use crate::limits::{MEMORY_BYTES_MIN, Memory, descriptors_max};
 use crate::metadata::TopicDefaults;
 use crate::server;
 use crate::storage;
@@ -166,6 +166,12 @@ impl Config {
         self.storage.disk.scope = proof.scope;
     }
 
+    /// Takes over how many files the process may open, now that the limit is raised.
+    pub fn use_open_files(&mut self, open_files: u64) {
+        let open_files = usize::try_from(open_files).unwrap_or(usize::MAX);
+        self.storage.descriptors = descriptors_max(open_files, self.server.shards);
+    }
+
     /// Settles what Metadata tells clients, now that the first listener has its port.
     pub fn advertise(&mut self, first: SocketAddr) {
         let own = || Endpoint { host: first.ip().to_string(), port: first.port() };
@@ -206,7 +212,7 @@ impl Draft {
         let mut server = server::Config::new(self.log_dir.unwrap_or_else(|| "data".into()), shards, memory);
         let mut storage = storage::Config {
             tail_bytes: memory.tail_bytes(shards),
-            read_bytes: memory.read_bytes(shards),
+            read_bytes: memory.log_read_bytes(shards),
             index_bytes: memory.index_bytes(shards),
             ..storage::Config::default()
         };
@@ -254,6 +260,17 @@ mod tests {
         assert_eq!(config.server.memory.total_bytes(), 2 << 30);
         assert_eq!(config.server.shards, 4);
         assert!(config.warnings.is_empty());
+    }
+
+    #[test]
+    fn the_memory_figure_and_open_files_bound_the_log() {
+        let mut config = config("memory=512M\nshards=2").expect("valid");
+        let memory = config.server.memory;
+        assert_eq!(config.storage.tail_bytes, memory.tail_bytes(2));
+        assert_eq!(config.storage.index_bytes, memory.index_bytes(2));
+        assert_eq!(config.storage.read_bytes + memory.reply_read_bytes(2), (512 << 20) / 100 * 8 / 2 / 2 * 2);
+        config.use_open_files(1_000);
+        assert_eq!(config.storage.descriptors, 125);
     }
 
     #[test]

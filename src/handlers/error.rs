@@ -62,7 +62,7 @@ fn of_storage(error: &storage::Error) -> ErrorCode {
         storage::Error::TooLarge { .. } => ErrorCode::RecordListTooLarge,
         storage::Error::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         // No memory for a moment: the client tries again.
-        storage::Error::NotReady { .. } => ErrorCode::RequestTimedOut,
+        storage::Error::NotReady { .. } | storage::Error::ReadsBusy { .. } => ErrorCode::RequestTimedOut,
         storage::Error::Closed { .. } => ErrorCode::NotLeaderOrFollower,
         storage::Error::Poisoned { .. }
         | storage::Error::Offline { .. }

@@ -153,6 +153,12 @@ impl<E: Env> Fetching<E> {
             if readable >= self.min_bytes {
                 return;
             }
+            if self.is_busy() {
+                // There are records, and no buffers to read them into: those come back without telling.
+                self.let_go();
+                self.handlers.shard.rt().sleep_ms(BUSY_RETRY_MS).await;
+                continue;
+            }
             self.wait(self.min_bytes - readable).await;
         }
     }
@@ -254,7 +260,7 @@ impl<E: Env> Fetching<E> {
 
     /// Ends when some partition has more, the time is over, or the shard stops.
     async fn wait(&mut self, missing_bytes: usize) {
-        let shard = &self.handlers.shard;
+        let shard = Rc::clone(&self.handlers.shard);
         let missing_bytes = u64::try_from(missing_bytes).unwrap_or(u64::MAX);
         // Once all that is missing is there, at least one of so many shards has this much of it.
         let shards = u64::try_from(self.groups.len()).unwrap_or(1).max(1);
@@ -270,15 +276,23 @@ impl<E: Env> Fetching<E> {
                 there.push(shard.watch_at(*owner, &delayed, RemoteWatch { items, missing_bytes, wait_ms }));
             }
         }
-        // The records read so far are let go: the next read finds them again, and others need the memory meanwhile.
+        self.let_go();
+        let stop = shard.stop_notify().wait();
+        before(shard.rt(), self.until_ns, either(delayed.wait(), stop)).await;
+        drop((here, there));
+    }
+
+    /// Lets the records go that were read so far: the next read finds them again, and others need the memory meanwhile.
+    fn let_go(&mut self) {
         for slot in &mut self.partitions {
             if let State::Read(_, Ok(fetched)) = &mut slot.state {
                 fetched.parts = Vec::new();
             }
         }
-        let stop = shard.stop_notify().wait();
-        before(shard.rt(), self.until_ns, either(delayed.wait(), stop)).await;
-        drop((here, there));
+    }
+
+    fn is_busy(&self) -> bool {
+        self.partitions.iter().any(|slot| matches!(&slot.state, State::Read(_, Ok(fetched)) if fetched.busy))
     }
 
     fn encode(self, header: &RequestHeader) -> Reply<E> {
@@ -417,3 +431,4 @@ async fn either(one: impl Future<Output = ()>, other: impl Future<Output = ()>) 
 /// Times that the shards are asked for one answer. Each takes at least one partition further that did not fit; it is the last
 /// few kilobytes of the budget that are left then.
 const ROUNDS_MAX: usize = 4;
+const BUSY_RETRY_MS: u64 = 10;

@@ -337,7 +337,7 @@ impl Pool {
     #[must_use]
     pub fn take(&self, capacity: usize) -> Option<AppendBuf> {
         let class = CLASSES_BYTES.iter().position(|class| *class >= capacity);
-        let wanted = class.map_or_else(|| layout(capacity).size(), |class| CLASSES_BYTES[class]);
+        let wanted = Self::taken_bytes(capacity);
         let before = self.home.outstanding_bytes.fetch_add(wanted, Ordering::AcqRel);
         if before + wanted > self.home.cap_bytes {
             self.home.outstanding_bytes.fetch_sub(wanted, Ordering::AcqRel);
@@ -352,6 +352,13 @@ impl Pool {
             |spare| Mem { start: spare.start, capacity: spare.capacity, home: Some(Arc::clone(&self.home)) },
         );
         Some(AppendBuf { mem: Arc::new(mem), len: 0 })
+    }
+
+    /// Bytes of the cap that a buffer of `capacity` takes.
+    #[must_use]
+    pub fn taken_bytes(capacity: usize) -> usize {
+        let class = CLASSES_BYTES.iter().find(|class| **class >= capacity);
+        class.copied().unwrap_or_else(|| layout(capacity).size())
     }
 
     /// Bytes that are out at present.

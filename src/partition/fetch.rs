@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::{DelayedFetch, EpochEnd, Error, Partition};
 use crate::io::Env;
+use crate::record::HEADER_BYTES;
 use crate::storage::ReadPlan;
 use crate::types::Offset;
 
@@ -62,7 +63,9 @@ impl<E: Env> Partition<E> {
             let (partition, requested) = (self.name().clone(), read.offset);
             return Err(Error::OffsetOutOfRange { partition, requested, start: log_start_offset, end: log_end });
         }
-        if read.offset < high_watermark {
+        // Less than a batch has is no use asking for, and asking may cost a read.
+        let wanted = read.at_least_one || read.max_bytes >= HEADER_BYTES;
+        if read.offset < high_watermark && wanted {
             fetched.plan = Some(self.log.plan_read(read.offset, high_watermark, read.max_bytes, read.at_least_one)?);
         }
         Ok(fetched)

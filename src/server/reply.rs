@@ -26,6 +26,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use crate::handlers::reply::{Reply, ReplyPart, Rereading};
+use crate::io::buf::CLASSES_BYTES;
 use crate::io::runtime::{Pending, Sleep};
 use crate::io::{AppendBuf, Back, Env, Job, Op, Pool, Runtime, Slice};
 use crate::limits::{SEND_PIECE_BYTES, SEND_RING_BYTES};
@@ -259,6 +260,9 @@ impl<E: Env> Sender<E> {
             self.step = Step::ReadAhead(self.rt.submit(Op::Job(Job::ReadAhead(file.clone(), position..end))));
             return;
         }
+        // A budget that is smaller than a piece is used in smaller ones.
+        let half = self.read_pool.cap_bytes() / 2;
+        let len = CLASSES_BYTES.iter().rev().find(|class| **class <= half).map_or(len, |class| len.min(*class));
         let Some(buf) = self.read_pool.take(len) else {
             self.step = Step::Room(self.rt.sleep_ms(ROOM_RETRY_MS));
             return;

@@ -16,7 +16,7 @@ use super::{Error, Shard};
 use crate::io::{Env, Runtime};
 use crate::partition::{self, DelayedFetch, FetchRead, Watch};
 use crate::record::{BatchHeader, HEADER_BYTES, Records};
-use crate::storage::{Part, ReadPlan};
+use crate::storage::{self, Part, ReadPlan};
 use crate::types::{Offset, PartitionId, ShardId};
 
 /// One partition of a Fetch.
@@ -51,6 +51,8 @@ pub struct FetchedHere<E: Env> {
     pub parts: Vec<Part<E>>,
     /// Their bytes.
     pub bytes: usize,
+    /// There may be more, but all read buffers are in use.
+    pub busy: bool,
 }
 
 /// What a shard answers for one partition.
@@ -112,6 +114,10 @@ impl<E: Env> Shard<E> {
             if let Ok(fetched) = &answer {
                 budget.max_bytes = budget.max_bytes.saturating_sub(fetched.bytes);
                 budget.at_least_one &= fetched.bytes == 0;
+                if fetched.busy {
+                    // What was read so far holds buffers that others wait for: the rest is not read.
+                    budget = FetchBudget { max_bytes: 0, at_least_one: false };
+                }
             }
             answers.push(answer);
         }
@@ -125,18 +131,18 @@ impl<E: Env> Shard<E> {
         let read = FetchRead { offset, max_bytes, at_least_one, leader_epoch, last_fetched_epoch: -1 };
         let fetched = partition.read(&read)?;
         let (high_watermark, log_start_offset) = (fetched.high_watermark, fetched.log_start_offset);
-        let (parts, bytes) = match fetched.plan {
-            Some(plan) => {
-                let parts = match plan {
-                    ReadPlan::Ready(parts) => parts,
-                    ReadPlan::NeedsIo(reading) => reading.await.map_err(partition::Error::from)?,
-                };
-                let bytes = parts.iter().map(part_bytes).sum();
-                (parts, bytes)
-            }
-            None => (Vec::new(), 0),
+        let read = match fetched.plan {
+            None => Ok(Vec::new()),
+            Some(ReadPlan::Ready(parts)) => Ok(parts),
+            Some(ReadPlan::NeedsIo(reading)) => reading.await,
         };
-        Ok(FetchedHere { high_watermark, log_start_offset, parts, bytes })
+        let (parts, busy) = match read {
+            Ok(parts) => (parts, false),
+            Err(storage::Error::ReadsBusy { .. }) => (Vec::new(), true),
+            Err(error) => return Err(partition::Error::from(error).into()),
+        };
+        let bytes = parts.iter().map(Part::len).sum();
+        Ok(FetchedHere { high_watermark, log_start_offset, parts, bytes, busy })
     }
 
     /// Watches partitions of this shard for a fetch. The watches end when they are dropped. What became visible between
@@ -199,13 +205,6 @@ impl<E: Env> Shard<E> {
         if let Some(fetch) = fetch {
             fetch.end();
         }
-    }
-}
-
-fn part_bytes<E: Env>(part: &Part<E>) -> usize {
-    match part {
-        Part::Bytes(slice) => slice.len(),
-        Part::File { len, .. } => *len,
     }
 }
 

@@ -17,6 +17,14 @@ pub enum Error {
         /// Bytes of the batch.
         bytes: usize,
     },
+    /// All buffers for cold reads are on their way to sockets: try again.
+    #[error("{log}: all {read_bytes} bytes of read buffers are in use")]
+    ReadsBusy {
+        /// The log.
+        log: TopicPartition,
+        /// The buffers.
+        read_bytes: usize,
+    },
     /// The batch's checksum does not fit its bytes. Nothing was appended.
     #[error("{log}: batch checksum {stated:08x}, computed {computed:08x}")]
     Corrupt {

@@ -19,7 +19,7 @@ use super::error::Error;
 use super::memory::Evicted;
 use super::progress::{Goal, Progress};
 use super::segment::Segment;
-use super::segment_index::{BatchPlace, interval};
+use super::segment_index::BatchPlace;
 use super::writer::Writer;
 use crate::io::buf::CLASSES_BYTES;
 use crate::io::local::Notify;
@@ -280,7 +280,7 @@ impl<E: Env> Log<E> {
         segment.end_offset.set(place.last_offset.plus(1));
         segment.max_timestamp.set(segment.max_timestamp.get().max(place.max_timestamp));
         let interval_bytes = u64::from(self.config.borrow().index_interval_bytes);
-        segment.note_batch(place, interval(interval_bytes, self.writer.index_over_budget.get()));
+        segment.note_batch(place, interval_bytes, &self.writer.reads.indexes);
     }
 
     /// Why no batch of so many bytes is taken now, whatever memory there is.

@@ -43,6 +43,7 @@ mod committer;
 mod config;
 mod error;
 mod flush;
+mod index_budget;
 pub mod journal;
 pub mod kafka_files;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::life_tests::{Life, batch, config, fetch};
+use super::{Error, Log, ReadPlan};
 use crate::record::{BatchHeader, Batches};
 use crate::types::Offset;
 
@@ -172,4 +173,97 @@ fn batches_are_found_by_time() {
             assert_eq!(early.header.base_offset, Offset(30));
         });
     }
+}
+
+#[test]
+fn indexes_over_their_budget_grow_slower_and_those_of_rolled_segments_go() {
+    let mut config = config();
+    config.index_bytes = 1 << 10;
+    let mut life = Life::with(25, config);
+    life.open(1);
+    for partition in 0..8 {
+        drop(life.create(partition));
+        for step in 0..25_u8 {
+            life.append(partition, batch(1, 4500, i64::from(step), step)).unwrap();
+        }
+        life.wait_durable(partition);
+    }
+    let entries = |partition| {
+        let active = life.log(partition).active.borrow().clone().expect("nothing is rolled yet");
+        let index = active.index.borrow();
+        index.as_ref().expect("an active segment has its indexes").offsets.entry_count()
+    };
+    assert!(entries(0) > 20, "within the budget an entry for each batch: {}", entries(0));
+    assert_eq!(entries(7), 1, "over it one every 64 KiB");
+    let counted = || life.log(0).writer.reads.indexes.bytes();
+    assert!(counted().0 > 1 << 10);
+    // A second segment each: those of the first ones are rolled, and all but the last to be noted were dropped.
+    for partition in 0..8 {
+        for step in 0..8_u8 {
+            life.append(partition, batch(1, 4500, i64::from(step), step)).unwrap();
+        }
+        life.wait_durable(partition);
+    }
+    life.world.run_for_ms(5000);
+    let loaded = |partition| life.log(partition).segments.borrow()[&Offset::ZERO].index.borrow().is_some();
+    assert_eq!((0..8).filter(|partition| loaded(*partition)).count(), 1);
+    assert!(counted().0 < 8 * 300, "what is rolled counts no more among the active: {:?}", counted());
+}
+
+#[test]
+fn what_retention_takes_counts_no_more() {
+    let mut life = Life::new(26);
+    life.open(1);
+    drop(life.create(0));
+    for step in 0..200_u8 {
+        life.append(0, batch(1, 3000, i64::from(step), step)).unwrap();
+    }
+    life.wait_durable(0);
+    life.world.run_for_ms(3000);
+    let counted = |life: &Life| life.log(0).writer.reads.indexes.bytes().1;
+    assert!(counted(&life) > 0, "the rolled segments' indexes are in memory");
+    let log = life.log(0);
+    life.block_on(0, async move { log.delete_before(log.log_end_offset()).await }).unwrap();
+    life.world.run_for_ms(3000);
+    assert_eq!(counted(&life), 0);
+}
+
+#[test]
+fn reads_that_find_no_buffer_give_up_and_hold_none() {
+    let mut config = config();
+    (config.tail_bytes, config.read_bytes) = (128 << 10, 256 << 10);
+    config.log.segment_bytes = 64 << 20;
+    let mut life = Life::with(27, config);
+    life.open(1);
+    drop(life.create(0));
+    for step in 0..120_u8 {
+        life.append(0, batch(1, 4000, i64::from(step), step)).unwrap();
+        if step % 8 == 0 {
+            life.wait_durable(0);
+        }
+    }
+    life.wait_durable(0);
+    let (log, rt) = (life.log(0), Rc::clone(&life.shard(0).rt));
+    life.block_on(0, async move {
+        let (upto, pool) = (log.durable_offset(), log.writer.reads.pool.clone());
+        let plan = |log: &Rc<Log<_>>| match log.plan_read(Offset::ZERO, upto, 1 << 20, true).unwrap() {
+            ReadPlan::NeedsIo(reading) => reading,
+            ReadPlan::Ready(_) => panic!("the first batch is not in memory any more"),
+        };
+        // One read takes a part of the buffers, whatever it asks for; the next ones find some, until none is left.
+        let mut held = Vec::new();
+        let refused = loop {
+            match plan(&log).await {
+                Ok(parts) => held.push(parts),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(refused, Error::ReadsBusy { .. }), "{refused}");
+        assert!(held.len() > 1 && pool.outstanding_bytes() <= pool.cap_bytes());
+        let waiting = rt.spawn(plan(&log));
+        rt.sleep_ms(20).await;
+        drop(held);
+        assert!(!waiting.await.unwrap().is_empty(), "a buffer that comes back in time is taken");
+        assert_eq!(pool.outstanding_bytes(), 0);
+    });
 }

@@ -12,7 +12,8 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::segment_index::{BatchPlace, SegmentIndex};
+use super::index_budget::{Counted, IndexBudget};
+use super::segment_index::{BatchPlace, SegmentIndex, interval};
 use crate::io::Env;
 use crate::io::local::Notify;
 use crate::types::Offset;
@@ -34,6 +35,8 @@ pub(super) struct Segment<E: Env> {
     /// Both indexes: [`Segment::note_batch`] fills them while the segment is active. `None` for a sealed segment whose index
     /// files were not needed yet (`read` loads them).
     pub(super) index: RefCell<Option<SegmentIndex>>,
+    /// What they count in the shard's budget.
+    pub(super) counted: RefCell<Option<Counted>>,
     /// End of the appended bytes.
     pub(super) end_position: Cell<u64>,
     /// Offset after its last record.
@@ -74,6 +77,7 @@ impl<E: Env> Segment<E> {
             file: RefCell::default(),
             reader: RefCell::default(),
             index: RefCell::new(Some(SegmentIndex::new(base_offset))),
+            counted: RefCell::default(),
             end_position: Cell::new(0),
             end_offset: Cell::new(base_offset),
             max_timestamp: Cell::new(-1),
@@ -92,11 +96,15 @@ impl<E: Env> Segment<E> {
         })
     }
 
-    /// Takes an appended batch into the indexes. Called once per batch, in their order, with
-    /// [`segment_index::interval`](super::segment_index::interval)'s answer.
-    pub(super) fn note_batch(&self, batch: BatchPlace, interval_bytes: u64) {
+    /// Takes an appended batch into the indexes. Called once per batch, in their order.
+    pub(super) fn note_batch(&self, batch: BatchPlace, index_interval_bytes: u64, budget: &IndexBudget) {
         if let Some(index) = &mut *self.index.borrow_mut() {
-            index.note(batch, interval_bytes);
+            index.note(batch, interval(index_interval_bytes, budget.is_over()));
+            let bytes = index.resident_bytes();
+            let mut counted = self.counted.borrow_mut();
+            if counted.as_ref().is_none_or(|counted| counted.bytes() != bytes) {
+                *counted = Some(budget.active(bytes));
+            }
         }
     }
 

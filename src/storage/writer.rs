@@ -82,8 +82,6 @@ pub struct Writer<E: Env> {
     long_tails_bytes_max: u64,
     /// Segments that wait for a task to make room.
     pub(super) rooms: Rooms<E>,
-    /// The active segments' indexes are over their budget: entries are farther apart (`segment_index`).
-    pub(super) index_over_budget: Cell<bool>,
     /// What reads share.
     pub(super) reads: Reads<E>,
     pub(super) on_sealed: RefCell<Option<OnSealed<E>>>,
@@ -139,7 +137,6 @@ impl<E: Env> Writer<E> {
             long_tails_bytes_max: journal_bytes / 8,
             rooms: Rooms::default(),
             live_logs_max: usize::try_from(live_logs_max).unwrap_or(usize::MAX),
-            index_over_budget: Cell::new(false),
             reads: Reads::new(config.read_bytes, config.index_bytes, config.descriptors),
             on_sealed: RefCell::default(),
             closed: Cell::new(false),

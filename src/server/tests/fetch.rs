@@ -99,3 +99,31 @@ fn what_the_limits_cut_is_not_waited_for() {
         assert!(took_ms < 1_000, "{shards} shards: {took_ms} ms");
     }
 }
+
+#[test]
+fn fetches_of_more_than_the_read_buffers_hold_are_all_answered() {
+    for shards in [1, 2] {
+        let bench = Bench::with(6, shards, |storage| {
+            (storage.tail_bytes, storage.read_bytes) = (1 << 20, 256 << 10);
+        });
+        let mut producer = bench.client();
+        producer.create("t", 4);
+        let one = batch(0, 10, 3_000);
+        for n in 0..60 {
+            let sent: Vec<_> = (0..4).map(|p| ("t", p, one.clone())).collect();
+            assert_eq!(producer.produce(-1, &sent), [(0, n * 10); 4]);
+        }
+        // Several at once, each of which wants more than there is, in orders that wait for one another.
+        let consumers: Vec<_> = (0..6).map(|_| bench.client()).collect();
+        for (n, consumer) in (0..).zip(&consumers) {
+            let wanted: Vec<_> = (0..4).map(|p| ("t", (p + n) % 4, 0)).collect();
+            consumer.send(fetch_frame(2_000, 1, 50 << 20, &wanted));
+        }
+        for consumer in &consumers {
+            let answers = consumer.fetched();
+            assert_eq!(answers.iter().map(|(error, ..)| *error).collect::<Vec<_>>(), [0; 4]);
+            let bytes: usize = answers.iter().map(|(.., records)| records.len()).sum();
+            assert!(bytes >= one.len(), "{shards} shards: {bytes} bytes");
+        }
+    }
+}

@@ -22,13 +22,30 @@ use crate::storage;
 pub(super) struct Bench {
     pub(super) world: Rc<World>,
     shards: u16,
+    storage: storage::Config,
     listener: Option<SimSocket>,
     stop: Option<SimSocket>,
 }
 
 impl Bench {
     pub(super) fn new(seed: u64, shards: u16) -> Self {
-        let mut bench = Self { world: World::new(seed, Faults::default()), shards, listener: None, stop: None };
+        Self::with(seed, shards, |_| ())
+    }
+
+    /// With settings of the log that differ.
+    pub(super) fn with(seed: u64, shards: u16, set: impl Fn(&mut storage::Config)) -> Self {
+        let mut storage = storage::Config {
+            journal_bytes: 4 << 20,
+            window_journal_bytes: 256 << 10,
+            prepare_bytes_max: 1 << 20,
+            tail_bytes: 8 << 20,
+            reserve_bytes: 0,
+            recycle_bytes: 16 << 20,
+            ..storage::Config::default()
+        };
+        set(&mut storage);
+        let world = World::new(seed, Faults::default());
+        let mut bench = Self { world, shards, storage, listener: None, stop: None };
         bench.start();
         bench
     }
@@ -40,15 +57,6 @@ impl Bench {
         let mut config = Config::new(PathBuf::from("/data"), runtimes.len(), Memory::new(64 << 20));
         config.stop_wait_ms = 2_000;
         let config = Arc::new(config);
-        let storage = storage::Config {
-            journal_bytes: 4 << 20,
-            window_journal_bytes: 256 << 10,
-            prepare_bytes_max: 1 << 20,
-            tail_bytes: 8 << 20,
-            reserve_bytes: 0,
-            recycle_bytes: 16 << 20,
-            ..storage::Config::default()
-        };
         // The other end of a connection to ourselves is the signal.
         self.stop = Some(self.world.connect(&signal).expect("the process lives"));
         let accepted = runtimes[0].submit(Op::Accept { listener: signal });
@@ -59,7 +67,7 @@ impl Bench {
             let first = signal.is_some();
             let setup = Setup {
                 config: Arc::clone(&config),
-                storage: storage.clone(),
+                storage: self.storage.clone(),
                 topics: Arc::default(),
                 mailbox,
                 listeners: if first { vec![listener.clone()] } else { Vec::new() },

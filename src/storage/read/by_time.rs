@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::cut::Piece;
-use super::load::Source;
+use super::load::{Short, Source};
 use crate::io::Env;
 use crate::record::{BatchHeader, Records};
 use crate::storage::error::Error;
@@ -122,7 +122,7 @@ impl<E: Env> Log<E> {
             if position >= end {
                 return Ok(None);
             }
-            let piece = self.load(segment, position..end.min(position + window), Source::Direct).await?;
+            let piece = self.load(segment, position..end.min(position + window), Source::Direct, Short::Wait).await?;
             let begin = position;
             while let Some(header) = piece.header(position).map_err(|error| self.unreadable(segment, &error))? {
                 if header.last_offset() >= upto {
@@ -156,7 +156,10 @@ impl<E: Env> Log<E> {
             return Ok(FoundBatch { header, records });
         }
         let end = range.end.min(segment.end_position.get());
-        Ok(FoundBatch { header, records: self.load(segment, range.start..end, Source::Direct).await?.records })
+        Ok(FoundBatch {
+            header,
+            records: self.load(segment, range.start..end, Source::Direct, Short::Wait).await?.records,
+        })
     }
 }
 

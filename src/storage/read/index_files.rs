@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::load::Source;
+use super::load::{Short, Source};
 use crate::io::{Env, Job, Output};
 use crate::storage::error::Error;
 use crate::storage::log::Log;
@@ -82,7 +82,7 @@ impl<E: Env> Log<E> {
         let (mut position, end) = (0, segment.end_position.get());
         let mut window = WINDOW_BYTES;
         while position < end {
-            let piece = self.load(segment, position..end.min(position + window), Source::Direct).await?;
+            let piece = self.load(segment, position..end.min(position + window), Source::Direct, Short::Borrow).await?;
             let (from, to) = (position, position + piece.records.len() as u64);
             let unreadable = |error| self.unreadable(segment, &error);
             while let Some(header) = piece.header(position).map_err(unreadable)? {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::cut::{Piece, Wanted};
-use crate::io::{AppendBuf, Env, Job, OpenHow, Output, Slice};
+use crate::io::{AppendBuf, Env, Job, OpenHow, Output, Pool, Slice};
 use crate::record::HEADER_BYTES;
 use crate::storage::error::Error;
 use crate::storage::log::Log;
@@ -19,6 +19,18 @@ pub(super) enum Source {
     Direct,
     /// Through it: rolled segments only.
     Buffered,
+}
+
+/// What a read does where no buffers are free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Short {
+    /// It waits: nobody waits for what it holds meanwhile.
+    Wait,
+    /// It waits a moment. A Fetch may hold buffers of earlier partitions, here or on another shard, and two of them must
+    /// not wait for each other.
+    GiveUp,
+    /// It takes memory outside the budget, for a moment: one piece at a time.
+    Borrow,
 }
 
 /// Where to begin reading for the batch that holds `wanted.from`, where that batch begins at the latest, and where the batches
@@ -45,6 +57,7 @@ impl<E: Env> Log<E> {
         segment: &Rc<Segment<E>>,
         range: Range<u64>,
         source: Source,
+        short: Short,
     ) -> Result<Piece, Error> {
         let (split, memory) = self.memory_from(segment, &range);
         let mut slices = Vec::new();
@@ -54,8 +67,10 @@ impl<E: Env> Log<E> {
                 Source::Direct => self.direct(segment).await?,
                 Source::Buffered => self.buffered(segment).await?,
             };
+            let reads = self.reads_of(&(range.start..split));
+            let buffers = self.read_buffers(&reads, short).await?;
             slices = self
-                .read_file(&file, range.start..split)
+                .read_file(&file, range.start..split, reads.into_iter().zip(buffers))
                 .await
                 .map_err(|error| Error::io("cannot read", &segment.path, error))?;
         }
@@ -73,15 +88,23 @@ impl<E: Env> Log<E> {
         }
     }
 
-    /// Whole blocks around `range` into read buffers; the views cover the range alone.
-    async fn read_file(&self, file: &E::File, range: Range<u64>) -> io::Result<Vec<Slice>> {
+    /// The reads that bring `range` into memory: whole blocks around it, as position and length.
+    fn reads_of(&self, range: &Range<u64>) -> Vec<(u64, usize)> {
         let block_bytes = self.writer.config.disk.block_bytes as u64;
-        let to = range.end.next_multiple_of(block_bytes);
-        let mut position = range.start / block_bytes * block_bytes;
+        let (from, to) = (range.start / block_bytes * block_bytes, range.end.next_multiple_of(block_bytes));
+        let len = |position: u64| usize::try_from((to - position).min(READ_BYTES)).expect("one read");
+        (from..to).step_by(READ_BYTES as usize).map(|position| (position, len(position))).collect()
+    }
+
+    /// Reads into these buffers; the views cover the range alone.
+    async fn read_file(
+        &self,
+        file: &E::File,
+        range: Range<u64>,
+        reads: impl Iterator<Item = ((u64, usize), AppendBuf)>,
+    ) -> io::Result<Vec<Slice>> {
         let mut slices = Vec::new();
-        while position < range.end {
-            let wanted = usize::try_from((to - position).min(READ_BYTES)).expect("one read");
-            let buf = self.read_buffer(wanted).await;
+        for ((position, wanted), buf) in reads {
             let (result, buf) = self.writer.rt.read(file, position, wanted, buf).await;
             let read = result? as u64;
             if position + read < range.end && read < wanted as u64 {
@@ -92,22 +115,33 @@ impl<E: Env> Log<E> {
             }
             let within = |at: u64| usize::try_from(at - position).expect("one read");
             slices.push(buf.slice(within(range.start.max(position))..within(range.end.min(position + read))));
-            position += read;
         }
         Ok(slices)
     }
 
-    /// A read buffer, waited for where none is free. More than the budget at once is never asked for.
-    async fn read_buffer(&self, bytes: usize) -> AppendBuf {
+    /// Buffers for all of these reads together or none, so that two who wait do not wait for each other. More than the budget
+    /// at once is never asked of it: a batch that is larger is read outside of it.
+    async fn read_buffers(&self, reads: &[(u64, usize)], short: Short) -> Result<Vec<AppendBuf>, Error> {
+        let pool = &self.writer.reads.pool;
+        let outside = || reads.iter().map(|(_, bytes)| AppendBuf::with_capacity(*bytes)).collect();
+        if reads.iter().map(|(_, bytes)| Pool::taken_bytes(*bytes)).sum::<usize>() > pool.cap_bytes() {
+            return Ok(outside());
+        }
+        let until_ns = self.writer.rt.now_ns() + GIVE_UP_NS;
         loop {
-            if let Some(buf) = self.writer.reads.pool.take(bytes) {
-                return buf;
+            let taken: Vec<AppendBuf> = reads.iter().map_while(|(_, bytes)| pool.take(*bytes)).collect();
+            if taken.len() == reads.len() {
+                return Ok(taken);
             }
-            if bytes > self.writer.reads.pool.cap_bytes() {
-                return AppendBuf::with_capacity(bytes);
+            drop(taken);
+            match short {
+                Short::Borrow => return Ok(outside()),
+                Short::GiveUp if self.writer.rt.now_ns() >= until_ns => {
+                    return Err(Error::ReadsBusy { log: self.name.clone(), read_bytes: pool.cap_bytes() });
+                }
+                // Buffers come back from sockets, on whatever shard, and tell nobody.
+                Short::GiveUp | Short::Wait => self.writer.rt.sleep_ms(RETRY_MS).await,
             }
-            // Buffers come back from sockets, on whatever shard, and tell nobody.
-            self.writer.rt.sleep_ms(RETRY_MS).await;
         }
     }
 
@@ -190,3 +224,5 @@ const AHEAD_BYTES: u64 = 2 << 20;
 /// Read-ahead jobs of one shard under way: they share one thread with everything else that blocks.
 const AHEAD_MAX: usize = 4;
 const RETRY_MS: u64 = 2;
+/// How long a Fetch waits for buffers before it answers without.
+const GIVE_UP_NS: u64 = 100_000_000;

@@ -31,9 +31,10 @@ use std::rc::{Rc, Weak};
 
 pub use by_time::FoundBatch;
 use cut::{Cut, Piece, Wanted, boundary};
-use load::Source;
+use load::{Short, Source};
 
 use super::error::Error;
+use super::index_budget::IndexBudget;
 use super::log::Log;
 use super::segment::{Segment, SegmentRef};
 use crate::io::{Env, Pool, Slice};
@@ -89,13 +90,13 @@ pub type Reading<E> = Pin<Box<dyn Future<Output = Result<Vec<Part<E>>, Error>>>>
 pub(super) struct Reads<E: Env> {
     /// Buffers of cold reads.
     pub(super) pool: Pool,
-    index_bytes_max: usize,
+    /// Memory of the segments' indexes.
+    pub(super) indexes: IndexBudget,
     descriptors_max: usize,
     /// Rolled segments with open descriptors, in the order of opening.
     open: RefCell<VecDeque<Weak<Segment<E>>>>,
-    /// Rolled segments with indexes in memory, in the order of loading, and their bytes.
+    /// Rolled segments with indexes in memory, in the order of loading.
     indexed: RefCell<VecDeque<Weak<Segment<E>>>>,
-    indexed_bytes: Cell<usize>,
     /// Read-ahead jobs under way.
     ahead: Cell<usize>,
 }
@@ -104,11 +105,10 @@ impl<E: Env> Reads<E> {
     pub(super) fn new(read_bytes: usize, index_bytes_max: usize, descriptors_max: usize) -> Self {
         Self {
             pool: Pool::new(read_bytes),
-            index_bytes_max,
+            indexes: IndexBudget::new(index_bytes_max),
             descriptors_max: descriptors_max.max(1),
             open: RefCell::default(),
             indexed: RefCell::default(),
-            indexed_bytes: Cell::new(0),
             ahead: Cell::new(0),
         }
     }
@@ -116,6 +116,7 @@ impl<E: Env> Reads<E> {
     /// Notes a descriptor that was opened, and closes the oldest ones beyond the bound. A read under way keeps its own.
     fn note_open(&self, segment: &Rc<Segment<E>>) {
         let mut open = self.open.borrow_mut();
+        forget_gone(&mut open);
         open.push_back(Rc::downgrade(segment));
         while open.len() > self.descriptors_max {
             if let Some(oldest) = open.pop_front().and_then(|oldest| oldest.upgrade()) {
@@ -129,25 +130,46 @@ impl<E: Env> Reads<E> {
 
     /// Notes a loaded index, and drops the oldest ones beyond the bound.
     fn note_index(&self, segment: &Rc<Segment<E>>, bytes: usize) {
+        // What it counted as an active one's ends first.
+        segment.counted.take();
+        segment.counted.replace(Some(self.indexes.rolled(bytes)));
         let mut indexed = self.indexed.borrow_mut();
+        forget_gone(&mut indexed);
         indexed.push_back(Rc::downgrade(segment));
-        let mut held = self.indexed_bytes.get() + bytes;
-        while held > self.index_bytes_max && indexed.len() > 1 {
-            let Some(oldest) = indexed.pop_front() else { break };
-            if let Some(index) = oldest.upgrade().and_then(|oldest| oldest.index.take()) {
-                held = held.saturating_sub(index.resident_bytes());
+        while self.indexes.is_short() && indexed.len() > 1 {
+            let oldest = indexed.pop_front().and_then(|oldest| oldest.upgrade());
+            // It may be on the list twice: the newer place counts.
+            if let Some(oldest) = oldest.filter(|oldest| !Rc::ptr_eq(oldest, segment)) {
+                oldest.index.take();
+                oldest.counted.take();
             }
         }
-        self.indexed_bytes.set(held);
+    }
+
+    /// Bytes that one read takes of the buffers at the most, but for a first batch that is larger: some go on at once.
+    fn bytes_at_once(&self) -> usize {
+        self.pool.cap_bytes() / READ_SHARE
     }
 }
+
+/// Forgets the oldest segments that are gone.
+fn forget_gone<E: Env>(segments: &mut VecDeque<Weak<Segment<E>>>) {
+    while segments.front().is_some_and(|oldest| oldest.strong_count() == 0) {
+        segments.pop_front();
+    }
+}
+
+/// A cold read's share of the buffers. What it takes is rounded up to a size that the pool keeps, four times as much at the
+/// most: so two find some at once at the least.
+const READ_SHARE: usize = 8;
 
 impl<E: Env> Log<E> {
     /// Says where the batches are that a reader of `from` gets: at most `max_bytes` of whole batches below `upto`, which must be
     /// a batch's end; with `at_least_one` the first of them even where it is larger.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] where `from` is not within the log; later, from the future, what reading met.
+    /// [`Error::OutOfRange`] where `from` is not within the log; later, from the future, what reading met, and
+    /// [`Error::ReadsBusy`] where no buffers came free.
     pub fn plan_read(
         self: &Rc<Self>,
         from: Offset,
@@ -212,12 +234,13 @@ impl<E: Env> Log<E> {
         {
             return Ok(parts);
         }
+        let wanted = Wanted { max_bytes: wanted.max_bytes.min(self.writer.reads.bytes_at_once()), ..wanted };
         let from = self.lookup(&segment, |index| index.offsets.lookup(wanted.from)).await?;
         let mut to = self.lookup(&segment, |index| load::enough(&index.offsets, from, &wanted)).await?;
         loop {
             let end = segment.end_position.get();
             to = to.min(end);
-            let piece = self.load(&segment, from..to, Source::Direct).await?;
+            let piece = self.load(&segment, from..to, Source::Direct, Short::GiveUp).await?;
             let cut = self.lookup(&segment, |index| piece.cut(&wanted, &index.offsets)).await?;
             match cut.map_err(|error| self.unreadable(&segment, &error))? {
                 Cut::Whole(start, end) => return Ok(piece.bytes(start, end).into_iter().map(Part::Bytes).collect()),
@@ -246,7 +269,7 @@ impl<E: Env> Log<E> {
         {
             return Ok(None);
         }
-        let piece = self.load(segment, from..window.min(limit), Source::Buffered).await?;
+        let piece = self.load(segment, from..window.min(limit), Source::Buffered, Short::GiveUp).await?;
         let Ok(start) = piece.find(wanted.from).map_err(|error| self.unreadable(segment, &error))? else {
             return Ok(None);
         };
