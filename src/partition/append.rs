@@ -9,7 +9,7 @@ use super::{Error, Partition};
 use crate::io::Env;
 use crate::io::local::{self, Receiver, Sender};
 use crate::record::{self, BatchHeader, CheckRules, Records, TimestampType};
-use crate::storage::{self, Append, Stamp};
+use crate::storage::{self, Append, Goal, Stamp};
 use crate::types::Offset;
 
 /// What a request waits for (`acks` of Produce).
@@ -110,8 +110,8 @@ impl<E: Env> AppendTicket<E> {
         let flushed = acks == Acks::All && partition.config.borrow().log.flush_every_window;
         match acks {
             Acks::None => {}
-            _ if flushed => partition.log.wait_durable(stored.next_offset).await?,
-            _ => partition.log.wait_written(stored.next_offset).await?,
+            _ if flushed => partition.log.wait_for_ack(Goal::Durable, stored.next_offset).await?,
+            _ => partition.log.wait_for_ack(Goal::Written, stored.next_offset).await?,
         }
         Ok(AppendInfo {
             base_offset: stored.base_offset,

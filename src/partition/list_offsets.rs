@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Error, Partition, UNDEFINED_EPOCH};
 use crate::io::Env;
 use crate::record::{self, RecordError};
-use crate::storage::{self, FoundBatch};
+use crate::storage::{self, FoundBatch, Goal};
 use crate::types::Offset;
 
 /// What is asked for, as the wire encodes it in a timestamp.
@@ -90,9 +90,9 @@ impl<E: Env> Partition<E> {
             return;
         }
         let strict = self.config.borrow().log.flush_every_window;
+        let goal = if strict { Goal::Durable } else { Goal::Written };
         // An error says that the log goes no further: then the high watermark is all there is.
-        let _stays_below =
-            if strict { self.log.wait_durable(offset).await } else { self.log.wait_written(offset).await };
+        let _stays_below = self.log.wait_for_ack(goal, offset).await;
     }
 
     async fn find_max_timestamp(&self) -> Result<FoundOffset, Error> {

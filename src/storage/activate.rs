@@ -30,11 +30,12 @@ impl<E: Env> Log<E> {
         }
     }
 
-    /// Ends when fewer rolled segments wait for room, or the log has failed.
+    /// Ends when fewer rolled segments wait for room, or the log has failed, or appends are refused.
     async fn wait_for_windows(&self) {
         loop {
             let changed = self.changed().wait();
-            if self.sealing.borrow().len() < SEALING_MAX || self.failure().is_some() {
+            let refused = self.failure().is_some() || self.writer.space.refusal().is_some();
+            if self.sealing.borrow().len() < SEALING_MAX || refused {
                 return;
             }
             changed.await;

@@ -506,6 +506,12 @@ impl<E: Env> Log<E> {
         self.progress.wait(Goal::Durable, offset).await
     }
 
+    /// What a producer's acknowledgement waits for. Unlike the waits above it also ends, with an error, where the records wait
+    /// for room on a full disk: they are written when space returns, but nobody knows when.
+    pub async fn wait_for_ack(&self, goal: Goal, offset: Offset) -> Result<(), Error> {
+        self.progress.wait_for_ack(goal, offset).await
+    }
+
     /// Told whenever the written or the durable offset rises, or the log fails.
     #[must_use]
     pub fn changed(&self) -> &Notify {

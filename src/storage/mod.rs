@@ -77,6 +77,7 @@ mod writer;
 pub use config::{Config, Disk, LogConfig};
 pub use error::Error;
 pub use log::{Append, Appended, Log, Recovered, Stamp};
+pub use progress::Goal;
 pub use read::{FoundBatch, Part, ReadPlan, Reading};
 #[doc(hidden)]
 pub use sabotage::Sabotage;

@@ -27,13 +27,15 @@ pub(super) struct Progress {
     /// Told whenever `written` or `durable` rises, or the log fails.
     pub(super) changed: Notify,
     failure: RefCell<Option<Error>>,
+    /// Records up to here were appended and wait for room on a full disk, of which acknowledgements are told.
+    refused: RefCell<(Offset, Option<Error>)>,
     written_waits: Waits,
     durable_waits: Waits,
 }
 
 /// Which of the two offsets a wait is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Goal {
+pub enum Goal {
     /// acks=1.
     Written,
     /// acks=all.
@@ -51,6 +53,7 @@ impl Progress {
             log_end: Cell::new(log_end),
             changed: Notify::default(),
             failure: RefCell::default(),
+            refused: RefCell::new((log_start, None)),
             written_waits: Waits::default(),
             durable_waits: Waits::default(),
         }
@@ -101,6 +104,19 @@ impl Progress {
         self.changed.notify_all();
     }
 
+    /// What was appended and is not written waits for something that may never come: those who wait for an acknowledgement
+    /// are told so now. The records stay, and are written once it comes.
+    pub(super) fn refuse_unwritten(&self, error: &Error) {
+        let log_end = self.log_end.get();
+        if self.written.get() == log_end || self.refused.borrow().0 == log_end {
+            return;
+        }
+        self.refused.replace((log_end, Some(error.clone())));
+        self.written_waits.wake(log_end);
+        self.durable_waits.wake(log_end);
+        self.changed.notify_all();
+    }
+
     /// Why nothing more will be written, if so.
     pub(super) fn failure(&self) -> Option<Error> {
         self.failure.borrow().clone()
@@ -113,10 +129,15 @@ impl Progress {
 
     /// Ends when all records below `offset` have reached the goal, or with what keeps them from it.
     pub(super) fn wait(&self, goal: Goal, offset: Offset) -> Wait<'_> {
-        Wait { progress: self, goal, offset, waker: None }
+        Wait { progress: self, goal, offset, refusable: false, waker: None }
     }
 
-    fn reached(&self, goal: Goal, offset: Offset) -> Option<Result<(), Error>> {
+    /// The same, but also with what the log waits for itself ([`Self::refuse_unwritten`]).
+    pub(super) fn wait_for_ack(&self, goal: Goal, offset: Offset) -> Wait<'_> {
+        Wait { progress: self, goal, offset, refusable: true, waker: None }
+    }
+
+    fn reached(&self, goal: Goal, offset: Offset, refusable: bool) -> Option<Result<(), Error>> {
         let at = match goal {
             Goal::Written => &self.written,
             Goal::Durable => &self.durable,
@@ -128,6 +149,10 @@ impl Progress {
             // Its flush is still to come, and may end well.
             Some(Error::Poisoned { .. }) if self.written.get() >= offset => None,
             Some(error) => Some(Err(error.clone())),
+            None if refusable && self.written.get() < offset => {
+                let refused = self.refused.borrow();
+                refused.1.as_ref().filter(|_| offset <= refused.0).cloned().map(Err)
+            }
             None => None,
         }
     }
@@ -138,6 +163,7 @@ pub(super) struct Wait<'a> {
     progress: &'a Progress,
     goal: Goal,
     offset: Offset,
+    refusable: bool,
     waker: Option<Waker>,
 }
 
@@ -145,7 +171,7 @@ impl Future for Wait<'_> {
     type Output = Result<(), Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if let Some(reached) = self.progress.reached(self.goal, self.offset) {
+        if let Some(reached) = self.progress.reached(self.goal, self.offset, self.refusable) {
             return Poll::Ready(reached);
         }
         let waits = match self.goal {
@@ -153,7 +179,9 @@ impl Future for Wait<'_> {
             Goal::Durable => &self.progress.durable_waits,
         };
         // A wait that was woken without reaching its goal (the log failed, its flush is to come) enters the queue again.
-        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) || !waits.holds(self.offset) {
+        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()))
+            || !waits.holds(self.offset, cx.waker())
+        {
             waits.add(self.offset, cx.waker().clone());
             self.waker = Some(cx.waker().clone());
         }
@@ -176,8 +204,10 @@ impl Waits {
         waits.insert(at, (offset, waker));
     }
 
-    fn holds(&self, offset: Offset) -> bool {
-        self.0.borrow().binary_search_by_key(&offset, |(other, _)| *other).is_ok()
+    fn holds(&self, offset: Offset, waker: &Waker) -> bool {
+        let waits = self.0.borrow();
+        let first = waits.partition_point(|(other, _)| *other < offset);
+        waits.range(first..).take_while(|(other, _)| *other == offset).any(|(_, other)| other.will_wake(waker))
     }
 
     fn wake(&self, reached: Offset) {
@@ -192,5 +222,74 @@ impl Waits {
                 waker.wake();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::{Context, Poll, Wake, Waker};
+
+    use super::{Error, Goal, Offset, Progress};
+    use crate::types::TopicPartition;
+
+    /// A task that notes that it was woken.
+    #[derive(Default)]
+    struct Task(AtomicBool);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn two_that_wait_for_one_offset_are_both_woken_again() {
+        let progress = Progress::new(Offset(0), Offset(0));
+        progress.append(Offset(5));
+        progress.advance_written(Offset(5));
+        let tasks: [Arc<Task>; 2] = Default::default();
+        let wakers = tasks.clone().map(Waker::from);
+        let (mut one, mut other) =
+            (pin!(progress.wait(Goal::Durable, Offset(5))), pin!(progress.wait(Goal::Durable, Offset(5))));
+        let mut poll = || {
+            let polled = [(one.as_mut(), &wakers[0]), (other.as_mut(), &wakers[1])]
+                .map(|(wait, waker)| wait.poll(&mut Context::from_waker(waker)).is_ready());
+            assert_eq!(polled, [false; 2]);
+        };
+        poll();
+        // The log fails, but the flush of what is written is still to come: both are woken and wait on.
+        let log = TopicPartition { topic: "t".into(), partition: 0 };
+        progress.fail(Error::Poisoned { log, cause: Arc::new(io::Error::other("EIO")) });
+        poll();
+        tasks.iter().for_each(|task| task.0.store(false, Ordering::Relaxed));
+        progress.advance_durable(Offset(5));
+        assert!(tasks.iter().all(|task| task.0.load(Ordering::Relaxed)));
+    }
+
+    #[test]
+    fn acknowledgements_of_what_waits_for_room_are_refused_and_nothing_else() {
+        let progress = Progress::new(Offset(0), Offset(0));
+        progress.append(Offset(5));
+        progress.advance_written(Offset(2));
+        let full = Error::DiskFull { dir: "/data".into(), free_bytes: 1, reserve_bytes: 2 };
+        progress.refuse_unwritten(&full);
+        progress.append(Offset(7));
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut ack = |goal, offset| pin!(progress.wait_for_ack(goal, Offset(offset))).poll(&mut cx);
+        assert!(matches!(ack(Goal::Written, 2), Poll::Ready(Ok(()))));
+        assert!(ack(Goal::Durable, 2).is_pending(), "its flush is to come");
+        assert!(matches!(ack(Goal::Durable, 5), Poll::Ready(Err(Error::DiskFull { .. }))));
+        assert!(matches!(ack(Goal::Written, 4), Poll::Ready(Err(Error::DiskFull { .. }))));
+        assert!(ack(Goal::Written, 7).is_pending(), "taken since");
+        assert!(
+            pin!(progress.wait(Goal::Durable, Offset(5))).poll(&mut Context::from_waker(Waker::noop())).is_pending(),
+            "a checkpoint waits"
+        );
+        progress.advance_written(Offset(7));
+        assert!(matches!(ack(Goal::Written, 5), Poll::Ready(Ok(()))));
     }
 }

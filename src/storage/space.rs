@@ -1,9 +1,10 @@
 //! The reserve: appends are refused before the disk is full, and taken again when space has returned.
 //!
 //! The file system is asked before new room is prepared, and while it is full once a second; never while idle. A failed
-//! preparation (ENOSPC) counts as full too. What was already appended waits for room; it is not lost and not refused.
+//! preparation (ENOSPC) counts as full too. What was already appended waits for room and is not lost; those who wait for
+//! its acknowledgement hear after a second that there is none.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -21,7 +22,12 @@ pub(super) struct Space {
     full: Cell<bool>,
     polling: Cell<bool>,
     cleared: Notify,
+    /// Told again and again while the disk stays full.
+    stays_full: RefCell<Option<StaysFull>>,
 }
+
+/// Told why appends have been refused for a while.
+type StaysFull = Rc<dyn Fn(&Error)>;
 
 impl Space {
     pub(super) fn new(dir: PathBuf, reserve_bytes: u64) -> Rc<Self> {
@@ -33,7 +39,13 @@ impl Space {
             full: Cell::new(false),
             polling: Cell::new(false),
             cleared: Notify::default(),
+            stays_full: RefCell::default(),
         })
+    }
+
+    /// Sets who is told while the disk stays full.
+    pub(super) fn set_stays_full(&self, told: StaysFull) {
+        self.stays_full.replace(Some(told));
     }
 
     /// Why appends are refused, if they are.
@@ -78,6 +90,10 @@ impl Space {
         task.spawn(async move {
             while space.full.get() {
                 rt.sleep_ms(POLL_MS).await;
+                let told = space.stays_full.borrow().clone();
+                if let (Some(told), Some(error)) = (told, space.refusal()) {
+                    told(&error);
+                }
                 space.look(&rt, bytes).await;
             }
             tracing::info!(dir = %space.dir.display(), free_bytes = space.free_bytes.get(), "space has returned");

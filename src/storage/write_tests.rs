@@ -10,7 +10,7 @@ use super::journal::record::{self, Kind};
 use super::log::{Append, Appended, Guard, Log, Recovered, Stamp, segment_path};
 use super::segment::Segment;
 use super::writer::{Directory, JournalStart, Writer};
-use super::{Config, Disk, LogConfig};
+use super::{Config, Disk, Goal, LogConfig};
 use crate::io::device::FlushScope;
 use crate::io::sim::{Faults, SimEnv, World};
 use crate::io::{Job, OpenHow, Output, Prepare, Runtime};
@@ -514,15 +514,24 @@ fn a_full_disk_is_refused_before_it_is_full_and_clears() {
     });
     let Error::DiskFull { free_bytes, reserve_bytes, .. } = refused else { panic!("{refused:?}") };
     assert!(free_bytes <= reserve_bytes + (64 << 10) && free_bytes > reserve_bytes / 2, "{free_bytes} bytes were left");
+    // What was taken before waits for room: who waits for its acknowledgement hears of it, and nobody waits for ever.
+    let end = log.log_end_offset();
+    assert!(log.written_offset() < end);
+    for goal in [Goal::Durable, Goal::Written, Goal::Durable] {
+        let waiting = Rc::clone(&log);
+        let told = shard.block_on(async move { waiting.wait_for_ack(goal, end).await });
+        assert!(matches!(told, Err(Error::DiskFull { .. })), "{told:?}");
+    }
+    assert!(log.failure().is_none(), "it clears");
     // Another file goes away.
     let rt = Rc::clone(&shard.rt);
     let oldest = Rc::clone(log.segments.borrow().values().next().unwrap());
     shard.block_on(async move { rt.job(Job::Remove(oldest.path.clone())).await.map(drop) }).unwrap();
     shard.world.run_for_ms(3000);
-    let end = log.log_end_offset();
     let again = Rc::clone(&log);
     shard.block_on(async move {
         again.wait_durable(end).await.unwrap();
+        again.wait_for_ack(Goal::Durable, end).await.unwrap();
         append(&again, 4000).await.unwrap();
     });
 }

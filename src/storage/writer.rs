@@ -145,7 +145,24 @@ impl<E: Env> Writer<E> {
             directory: Arc::clone(directory),
         });
         rt.spawn(Rc::clone(&writer).form_windows()).detach();
+        let weak = Rc::downgrade(&writer);
+        writer.space.set_stays_full(Rc::new(move |error| {
+            if let Some(writer) = weak.upgrade() {
+                writer.refuse_unwritten(error);
+            }
+        }));
         writer
+    }
+
+    /// The disk is full and stays so. No append was taken since it is; what no window under way writes waits for room.
+    fn refuse_unwritten(&self, error: &Error) {
+        if !self.committer.is_idle() {
+            return;
+        }
+        let logs: Vec<_> = self.logs.borrow().values().filter_map(Weak::upgrade).collect();
+        for log in logs {
+            log.progress.refuse_unwritten(error);
+        }
     }
 
     /// The smallest journal that a configuration can work with.

@@ -1,5 +1,6 @@
 //! Connections over the simulator's sockets, which cut streams wherever the seed says.
 
+mod faults;
 mod fetch;
 mod node;
 

@@ -34,6 +34,11 @@ impl Bench {
 
     /// With settings of the log that differ.
     pub(super) fn with(seed: u64, shards: u16, set: impl Fn(&mut storage::Config)) -> Self {
+        Self::on(World::new(seed, Faults::default()), shards, set)
+    }
+
+    /// On a machine that is there already.
+    pub(super) fn on(world: Rc<World>, shards: u16, set: impl Fn(&mut storage::Config)) -> Self {
         let mut storage = storage::Config {
             journal_bytes: 4 << 20,
             window_journal_bytes: 256 << 10,
@@ -44,7 +49,6 @@ impl Bench {
             ..storage::Config::default()
         };
         set(&mut storage);
-        let world = World::new(seed, Faults::default());
         let mut bench = Self { world, shards, storage, listener: None, stop: None };
         bench.start();
         bench
@@ -139,13 +143,6 @@ impl Client {
         received.expect("an answer or the end")
     }
 
-    fn call(&mut self, frame: Vec<u8>) -> Reader {
-        self.send(frame);
-        let frame = self.receive();
-        assert!(frame.len() >= 8, "the node closed the connection");
-        Reader { bytes: frame, at: 8 }
-    }
-
     pub(super) fn create(&mut self, topic: &str, partitions: i32) {
         use crate::protocol::cold::create_topics_request::{CreatableTopic, CreateTopicsRequestData};
         let topic = CreatableTopic {
@@ -177,7 +174,14 @@ impl Client {
 
     /// Error and base offset of each batch.
     pub(super) fn produce(&mut self, acks: i16, batches: &[(&str, i32, Vec<u8>)]) -> Vec<(i16, i64)> {
-        let mut reader = self.call(produce_frame(7, acks, batches));
+        self.send(produce_frame(7, acks, batches));
+        self.produced()
+    }
+
+    pub(super) fn produced(&self) -> Vec<(i16, i64)> {
+        let frame = self.receive();
+        assert!(frame.len() >= 8, "the node closed the connection");
+        let mut reader = Reader { bytes: frame, at: 8 };
         let mut answers = Vec::new();
         for _ in 0..reader.i32() {
             let _name = reader.string();
@@ -275,7 +279,7 @@ fn text(of: &str) -> Vec<u8> {
     [&i16::try_from(of.len()).expect("short").to_be_bytes()[..], of.as_bytes()].concat()
 }
 
-fn produce_frame(version: i16, acks: i16, batches: &[(&str, i32, Vec<u8>)]) -> Vec<u8> {
+pub(super) fn produce_frame(version: i16, acks: i16, batches: &[(&str, i32, Vec<u8>)]) -> Vec<u8> {
     let mut body = (-1_i16).to_be_bytes().to_vec();
     body.extend(acks.to_be_bytes());
     body.extend(5_000_i32.to_be_bytes());
