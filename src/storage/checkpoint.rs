@@ -4,9 +4,12 @@
 //! that a start needs, and no segment is opened. After a crash it says from where each log must be read.
 //!
 //! ```text
-//!   <log.dir>/.ringmain/checkpoint-<shard>
+//!   <log.dir>/.ringmain/checkpoint-<shard>-<generation>
 //!   0  "rgmnckpt"   8  version u32   12  crc u32 (CRC-32C of the archive)   16  archive bytes u64   24  rkyv archive
 //! ```
+//!
+//! Each start writes files of its own, as it does journals: a start that dies before all of its shards have opened leaves
+//! those before it as they were. They go when its own cover every log (`recovery::Found::finish`).
 //!
 //! **Invariants.** 1. Everything in a checkpoint was durable before its file was written (`store` waits for it). 2. A
 //! checkpoint is a hint that saves reading: nothing acknowledged depends on it alone, except after a clean stop, which
@@ -208,10 +211,10 @@ impl Checkpoint {
         rkyv::from_bytes::<Self, rancor::Error>(&aligned).map_err(|_cause| CheckpointError::Archive)
     }
 
-    /// The name of a shard's file.
+    /// The name of a shard's file of one start.
     #[must_use]
-    pub fn file_name(shard: ShardId) -> String {
-        format!("{FILE_PREFIX}{}", shard.0)
+    pub fn file_name(shard: ShardId, generation: u64) -> String {
+        format!("{FILE_PREFIX}{}-{generation}", shard.0)
     }
 }
 
@@ -282,7 +285,7 @@ impl PartitionState {
 /// Batches that are remembered of a producer (`ProducerStateEntry.NUM_BATCHES_TO_RETAIN`).
 pub const PRODUCER_BATCHES_MAX: usize = 5;
 
-/// What checkpoint files are named by, before the shard's number.
+/// What checkpoint files are named by, before the shard's number and the start's.
 pub const FILE_PREFIX: &str = "checkpoint-";
 
 const MAGIC: &[u8; 8] = b"rgmnckpt";

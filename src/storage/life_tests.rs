@@ -116,25 +116,32 @@ impl Life {
     }
 
     pub(super) fn try_open(&mut self, shards: u16, salvage: bool) -> Result<(), RecoveryError> {
+        let found = self.open_some(shards, salvage, usize::from(shards))?;
+        let rt = Rc::clone(&self.shards[0].rt);
+        let inner = Rc::clone(&rt);
+        self.world.block_on(&rt, async move { found.finish(&inner, shards).await }).expect("finishing ends");
+        Ok(())
+    }
+
+    /// Opens the first `opened` of so many shards; the start is not finished.
+    fn open_some(&mut self, shards: u16, salvage: bool, opened: usize) -> Result<Found, RecoveryError> {
         self.world.take_lock();
         let rts = self.world.start(shards);
         let mut found = self.recover(&rts[0], salvage)?;
         self.start = found.start;
         let directory = Directory::new(dir());
-        for (shard, rt) in rts.iter().enumerate() {
+        for (shard, rt) in rts.iter().enumerate().take(opened) {
             let share = found.take_share(|log| usize::try_from(log.id.partition).unwrap() % rts.len() == shard);
-            let opened = open_store(Rc::clone(rt), Arc::clone(&directory), self.config.clone(), share);
+            let store = open_store(Rc::clone(rt), Arc::clone(&directory), self.config.clone(), share);
             if shard == 0 {
                 // In the order that `server/` keeps: the mark of the clean stop goes before anything changes.
                 let rt = Rc::clone(rt);
                 found = self.world.block_on(&rts[0], async move { found.begin(&rt).await.map(|()| found) }).unwrap()?;
             }
-            let store = self.world.block_on(rt, opened).expect("opening ends")?;
+            let store = self.world.block_on(rt, store).expect("opening ends")?;
             self.shards.push(Shard { rt: Rc::clone(rt), store });
         }
-        let rt = Rc::clone(&rts[0]);
-        self.world.block_on(&rts[0], async move { found.finish(&rt, shards).await }).expect("finishing ends");
-        Ok(())
+        Ok(found)
     }
 
     pub(super) fn shard(&self, partition: i32) -> &Shard {
@@ -580,6 +587,59 @@ fn a_deleted_log_stays_deleted() {
     assert!(life.shards[0].store.log(id(0)).is_none());
     assert!(!life.names("").iter().any(|name| name.starts_with("t-0")), "{:?}", life.names(""));
     assert_eq!(life.log(1).log_end_offset(), Offset(180));
+}
+
+#[test]
+fn a_start_that_dies_half_open_leaves_the_checkpoints_before_it() {
+    for clean in [true, false] {
+        let (mut life, contents) = filled(11);
+        let log = life.log(1);
+        life.block_on(1, async move { log.delete_before(Offset(99)).await }).unwrap();
+        let kept = life.contents(1, 1 << 20);
+        assert!(kept.len() < contents[1].len());
+        life.world.run_for_ms(3000);
+        if clean {
+            assert!(life.stop())
+        } else {
+            life.crash()
+        }
+        life.open_some(2, false, 1).expect("the first shard opens");
+        let names = life.names(".ringmain");
+        assert!(["checkpoint-0-1", "checkpoint-0-2"].iter().all(|name| names.contains(&(*name).into())), "{names:?}");
+        life.crash();
+        life.open(3);
+        let log = life.log(1);
+        assert_eq!((log.log_start_offset(), log.failure().map(|error| error.to_string())), (Offset(99), None));
+        assert_eq!(life.contents(0, 1 << 20), contents[0]);
+        assert_eq!(life.contents(1, 1 << 20), kept);
+        let own: Vec<String> = life.names(".ringmain").into_iter().filter(|name| name.contains('-')).collect();
+        assert!(own.iter().all(|name| name.ends_with("-3")), "what no start needs any more is gone: {own:?}");
+    }
+}
+
+#[test]
+fn segments_given_up_at_the_same_time_go_in_their_order() {
+    let mut config = config();
+    config.log.segment_bytes = 32 << 10;
+    let mut life = Life::with(12, config);
+    life.open(1);
+    drop(life.create(1));
+    for step in 0..60 {
+        life.append(1, batch(3, 2000, 1, step)).unwrap();
+    }
+    life.wait_durable(1);
+    life.world.run_for_ms(500);
+    let log = life.log(1);
+    let (first, second) = (Rc::clone(&log), Rc::clone(&log));
+    let rt = Rc::clone(&life.shard(1).rt);
+    life.block_on(1, async move {
+        let many = rt.spawn(async move { first.delete_before(Offset(120)).await });
+        let few = rt.spawn(async move { second.delete_before(Offset(150)).await });
+        (few.await.unwrap(), many.await.unwrap())
+    });
+    let waiting: Vec<Offset> =
+        life.shard(1).store.writer().take_waiting().iter().map(|(_, segment)| segment.base_offset).collect();
+    assert!(waiting.len() > 5 && waiting.is_sorted(), "{waiting:?}");
 }
 
 #[test]

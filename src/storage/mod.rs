@@ -5,8 +5,8 @@
 //!
 //! ```text
 //!  <log.dir>/.lock                                   held by the data rings (io::lock)
-//!  <log.dir>/.ringmain/journal-<shard>               commit journal: circular, pre-written          journal/
-//!  <log.dir>/.ringmain/checkpoint                    recovery points, producer state               checkpoint
+//!  <log.dir>/.ringmain/journal-<shard>-<start>       commit journal: circular, pre-written          journal/
+//!  <log.dir>/.ringmain/checkpoint-<shard>-<start>    recovery points, producer state               checkpoint
 //!  <log.dir>/.ringmain/recycle/                      retired and prepared segments                 recycle
 //!  <log.dir>/<topic>-<partition>/<base offset>.log   batches back to back                          segment
 //!                               /<base offset>.index|.timeindex   caches of the log                offset_index, time_index

@@ -106,6 +106,11 @@ impl<E: Env> Writer<E> {
         self.recycle.waiting.borrow_mut().extend(segments);
     }
 
+    /// Gives back what a checkpoint said nothing new of, before what came meanwhile.
+    pub(super) fn wait_again(&self, segments: impl IntoIterator<Item = (PartitionId, Rc<Segment<E>>)>) {
+        self.recycle.waiting.borrow_mut().splice(0..0, segments);
+    }
+
     /// What waits for a checkpoint. One that is begun after this call speaks of none of it.
     pub(super) fn take_waiting(&self) -> Vec<(PartitionId, Rc<Segment<E>>)> {
         self.recycle.waiting.take()

@@ -81,7 +81,8 @@ impl<E: Env> Log<E> {
                 segments.values().take_while(|segment| gone(segment)).map(|segment| segment.base_offset).collect();
             bases.iter().filter_map(|base| segments.remove(base)).collect()
         };
-        let count = retired.len();
+        // Before anything is waited for: another call may come meanwhile, and files go in the order of their segments.
+        self.writer.retire_later(retired.iter().map(|segment| (self.id(), Rc::clone(segment))));
         for segment in &retired {
             for suffix in ["index", "timeindex"] {
                 let path = self.dir.join(segment_file_name(segment.base_offset, suffix));
@@ -89,8 +90,7 @@ impl<E: Env> Log<E> {
                 let _ = self.writer.rt.job(Job::Remove(path)).await;
             }
         }
-        self.writer.retire_later(retired.into_iter().map(|segment| (self.id(), segment)));
-        Ok(count)
+        Ok(retired.len())
     }
 
     fn candidate(&self, segment: &Segment<E>, below: Offset) -> Candidate {

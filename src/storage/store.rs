@@ -290,7 +290,7 @@ impl<E: Env> Store<E> {
         // A log that is deleted meanwhile takes its files along.
         let known = |id: &PartitionId| self.logs.borrow().contains_key(id);
         let (gone, kept): (Vec<_>, Vec<_>) = retired.into_iter().partition(|(id, _)| fresh.contains(id));
-        self.writer.retire_later(kept.into_iter().filter(|(id, _)| known(id)));
+        self.writer.wait_again(kept.into_iter().filter(|(id, _)| known(id)));
         self.retire(gone.into_iter().map(|(_, segment)| segment).collect()).await;
         written.map(drop)
     }
@@ -316,12 +316,12 @@ impl<E: Env> Store<E> {
             }
         }
         let fresh = logs.iter().map(LogCheckpoint::id).collect();
-        let shard = self.rt.shard();
-        let path = self.dir.join(OWN_DIR).join(Checkpoint::file_name(shard));
+        let shard = self.rt.shard().0;
+        let path = self.checkpoint_path();
         if !failed.is_empty() {
             logs.extend(self.said_before(&path, &failed).await?);
         }
-        let checkpoint = Checkpoint { generation: self.generation, shard: shard.0, clean_stop, logs };
+        let checkpoint = Checkpoint { generation: self.generation, shard, clean_stop, logs };
         let failed = |error| Error::io("cannot write", &path, error);
         let bytes = self.rt.compute(move || checkpoint.encode()).await.map_err(failed)?;
         self.rt.job(Job::WriteFile(path.clone(), bytes)).await.map_err(failed)?;
@@ -340,8 +340,12 @@ impl<E: Env> Store<E> {
         };
         let invalid = |error: CheckpointError| io::Error::new(io::ErrorKind::InvalidData, error.to_string());
         let checkpoint = Checkpoint::decode(&bytes).map_err(|error| Error::io("cannot read", path, invalid(error)))?;
-        let same = checkpoint.generation == self.generation;
-        Ok(checkpoint.logs.into_iter().filter(|log| same && logs.contains(&log.id())).collect())
+        Ok(checkpoint.logs.into_iter().filter(|log| logs.contains(&log.id())).collect())
+    }
+
+    /// The shard's checkpoint of this start.
+    fn checkpoint_path(&self) -> PathBuf {
+        self.dir.join(OWN_DIR).join(Checkpoint::file_name(self.rt.shard(), self.generation))
     }
 
     /// Stops cleanly: every byte of every log goes to its segment, indexes and the last checkpoint are written. `number` marks the
@@ -378,9 +382,9 @@ impl<E: Env> Store<E> {
     }
 
     async fn write_last(&self, number: i64, logs: Vec<LogCheckpoint>) -> Result<(), Error> {
-        let shard = self.rt.shard();
-        let checkpoint = Checkpoint { generation: self.generation, shard: shard.0, clean_stop: Some(number), logs };
-        let path = self.dir.join(OWN_DIR).join(Checkpoint::file_name(shard));
+        let shard = self.rt.shard().0;
+        let checkpoint = Checkpoint { generation: self.generation, shard, clean_stop: Some(number), logs };
+        let path = self.checkpoint_path();
         let written = self.rt.job(Job::WriteFile(path.clone(), checkpoint.encode())).await;
         written.map(drop).map_err(|error| Error::io("cannot write", path, error))
     }

@@ -28,7 +28,7 @@ mod kafka;
 mod mend;
 mod scan;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -62,8 +62,10 @@ pub struct Found {
     pub logs: Vec<FoundLog>,
     /// Files that an earlier start left ready for overwrites, with their lengths.
     pub recycled: Vec<(PathBuf, u64)>,
-    /// Journals and checkpoints of earlier starts, by path.
-    old: Vec<PathBuf>,
+    /// Checkpoints of earlier starts, by path.
+    old_checkpoints: Vec<PathBuf>,
+    /// Journals of earlier starts, by path.
+    old_journals: Vec<PathBuf>,
     /// Directories of deleted logs that are not gone yet.
     deleted: Vec<PathBuf>,
     /// Some log was quarantined by this recovery: the journals are evidence.
@@ -194,7 +196,8 @@ pub async fn recover<E: Env>(rt: &Rc<Runtime<E>>, dir: &Path, rules: Rules) -> R
     } else {
         (Start::Crashed, reading.journaled_logs(&own, &dirs).await?)
     };
-    let old = own.paths();
+    let old_checkpoints = own.checkpoints.into_iter().map(|file| file.path).collect();
+    let old_journals = own.journals.into_iter().map(|file| file.path).collect();
     let deleted = dirs.iter().filter(|name| name.ends_with(DELETED_SUFFIX)).map(|name| dir.join(name)).collect();
     let evidence = start == Start::Crashed && logs.iter().any(|log| log.quarantined.is_some());
     let recycled = reading.recycled().await?;
@@ -204,7 +207,8 @@ pub async fn recover<E: Env>(rt: &Rc<Runtime<E>>, dir: &Path, rules: Rules) -> R
         start,
         logs,
         recycled,
-        old,
+        old_checkpoints,
+        old_journals,
         deleted,
         evidence,
         block_bytes: rules.block_bytes,
@@ -254,23 +258,37 @@ impl Found {
         Ok(bytes)
     }
 
-    /// Removes what earlier starts left: journals, checkpoints of shards that are no more, deleted logs. Every shard has opened
-    /// its store. Journals that are evidence of a quarantine are put aside.
+    /// Removes what earlier starts left: deleted logs, checkpoints, journals, where every one of `shards` has written a
+    /// checkpoint of its own. Every shard has opened its store. Journals that are evidence of a quarantine are put aside.
     pub async fn finish<E: Env>(self, rt: &Rc<Runtime<E>>, shards: u16) {
-        let aside = self.dir.join(OWN_DIR).join(QUARANTINE_DIR);
-        let kept = self.evidence && rt.job(Job::CreateDir(aside.clone())).await.is_ok();
-        for path in self.old.into_iter().chain(self.deleted) {
-            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let done = match (checkpoint_shard(&name), parse_journal_name(&name)) {
-                (Some(shard), _) if shard < shards => continue,
-                (_, Some(_)) if kept => rt.job(Job::Rename(path.clone(), aside.join(&name))).await,
-                _ => rt.job(Job::Remove(path.clone())).await,
-            };
-            if let Err(error) = done {
-                // It is read again at the next start, and says nothing new.
-                tracing::warn!(path = %path.display(), %error, "a file of an earlier start stays");
+        for path in &self.deleted {
+            removed(rt, path).await;
+        }
+        if !self.is_covered(rt, shards).await {
+            tracing::warn!(dir = %self.dir.display(), "no new checkpoints: those of earlier starts stay, with their journals");
+            return;
+        }
+        // A checkpoint says that its journal is there, so it goes first.
+        for path in &self.old_checkpoints {
+            if !removed(rt, path).await {
+                return;
             }
         }
+        let aside = self.dir.join(OWN_DIR).join(QUARANTINE_DIR);
+        let kept = self.evidence && rt.job(Job::CreateDir(aside.clone())).await.is_ok();
+        for path in &self.old_journals {
+            match path.file_name().filter(|_| kept) {
+                Some(name) => told(path, rt.job(Job::Rename(path.clone(), aside.join(name))).await),
+                None => removed(rt, path).await,
+            };
+        }
+    }
+
+    /// Whether the checkpoints of this start, one of each shard, speak of every log.
+    async fn is_covered<E: Env>(&self, rt: &Rc<Runtime<E>>, shards: u16) -> bool {
+        let Ok(Output::Entries(files)) = rt.job(Job::List(self.dir.join(OWN_DIR))).await else { return false };
+        let names: BTreeSet<String> = files.into_iter().map(|file| file.name).collect();
+        (0..shards).all(|shard| names.contains(&Checkpoint::file_name(ShardId(shard), self.generation)))
     }
 }
 
@@ -341,51 +359,61 @@ impl From<&SegmentCheckpoint> for FoundSegment {
     }
 }
 
+/// Removes a file or directory of an earlier start.
+async fn removed<E: Env>(rt: &Rc<Runtime<E>>, path: &Path) -> bool {
+    told(path, rt.job(Job::Remove(path.into())).await)
+}
+
+/// Whether it went away; if not, the next start reads it again, and it says nothing new.
+fn told<T>(path: &Path, done: io::Result<T>) -> bool {
+    done.map_err(|error| tracing::warn!(path = %path.display(), %error, "a file of an earlier start stays")).is_ok()
+}
+
+/// A file of one shard and one start.
+struct OwnFile {
+    path: PathBuf,
+    shard: u16,
+    generation: u64,
+}
+
 /// The node's own files of a directory.
 #[derive(Default)]
 struct OwnFiles {
-    checkpoints: Vec<(PathBuf, u16, Option<Checkpoint>)>,
-    /// (path, shard, generation, bytes)
-    journals: Vec<(PathBuf, u16, u64, u64)>,
+    checkpoints: Vec<OwnFile>,
+    /// Those of the checkpoints that can be read.
+    decoded: Vec<Checkpoint>,
+    journals: Vec<OwnFile>,
 }
 
 impl OwnFiles {
-    fn decoded(&self) -> impl Iterator<Item = &Checkpoint> {
-        self.checkpoints.iter().filter_map(|(_, _, checkpoint)| checkpoint.as_ref())
+    fn generation(&self) -> u64 {
+        self.journals.iter().chain(&self.checkpoints).map(|file| file.generation).max().unwrap_or(0)
     }
 
-    fn generation(&self) -> u64 {
-        let journals = self.journals.iter().map(|(_, _, generation, _)| *generation);
-        journals.chain(self.decoded().map(|checkpoint| checkpoint.generation)).max().unwrap_or(0)
+    /// The checkpoints of the newest start.
+    fn newest(&self) -> impl Iterator<Item = &Checkpoint> {
+        let newest = self.generation();
+        self.decoded.iter().filter(move |checkpoint| checkpoint.generation == newest)
     }
 
     /// Whether the newest checkpoints are of the very stop that the mark is of.
     fn stopped_cleanly(&self, number: Option<i64>) -> bool {
-        let newest = self.generation();
-        let mut last = self.decoded().filter(|checkpoint| checkpoint.generation == newest).peekable();
+        let mut last = self.newest().peekable();
         number.is_some() && last.peek().is_some() && last.all(|checkpoint| checkpoint.clean_stop == number)
     }
 
-    /// A journal that the newest checkpoints speak of and that is not there.
+    /// A journal whose checkpoint is there and that itself is not.
     fn missing_journal(&self) -> Option<String> {
-        let newest = self.decoded().map(|checkpoint| checkpoint.generation).max()?;
-        let mut last = self.decoded().filter(|checkpoint| checkpoint.generation == newest);
-        let missing = last.find(|checkpoint| {
-            let own = |journal: &(PathBuf, u16, u64, u64)| journal.1 == checkpoint.shard && journal.2 >= newest;
-            !self.journals.iter().any(own)
-        })?;
-        Some(journal_name(ShardId(missing.shard), newest))
-    }
-
-    fn paths(&self) -> Vec<PathBuf> {
-        let journals = self.journals.iter().map(|(path, ..)| path.clone());
-        journals.chain(self.checkpoints.iter().map(|(path, ..)| path.clone())).collect()
+        let of = |file: &OwnFile| (file.shard, file.generation);
+        let journals: BTreeSet<(u16, u64)> = self.journals.iter().map(of).collect();
+        let missing = self.checkpoints.iter().find(|checkpoint| !journals.contains(&of(checkpoint)))?;
+        Some(journal_name(ShardId(missing.shard), missing.generation))
     }
 
     /// The newest checkpoint of each log.
     fn logs(&self) -> BTreeMap<PartitionId, (&LogCheckpoint, &Checkpoint)> {
         let mut logs: BTreeMap<PartitionId, (&LogCheckpoint, &Checkpoint)> = BTreeMap::new();
-        for checkpoint in self.decoded() {
+        for checkpoint in &self.decoded {
             for log in &checkpoint.logs {
                 let newest = logs.entry(log.id()).or_insert((log, checkpoint));
                 if newest.1.generation < checkpoint.generation {
@@ -426,12 +454,12 @@ impl<E: Env> Reading<E> {
         let mut own = OwnFiles::default();
         for entry in self.list(&dir).await? {
             let path = dir.join(&entry.name);
-            if let Some(shard) = checkpoint_shard(&entry.name) {
+            if let Some((shard, generation)) = parse_name(&entry.name, checkpoint::FILE_PREFIX) {
                 // A checkpoint that cannot be read costs reading, nothing else: journals and segments say it all.
-                let checkpoint = self.read(&path).await.ok().and_then(|bytes| Checkpoint::decode(&bytes).ok());
-                own.checkpoints.push((path, shard, checkpoint));
-            } else if let Some((shard, generation)) = parse_journal_name(&entry.name) {
-                own.journals.push((path, shard, generation, entry.len));
+                own.decoded.extend(self.read(&path).await.ok().and_then(|bytes| Checkpoint::decode(&bytes).ok()));
+                own.checkpoints.push(OwnFile { path, shard, generation });
+            } else if let Some((shard, generation)) = parse_name(&entry.name, JOURNAL_PREFIX) {
+                own.journals.push(OwnFile { path, shard, generation });
             }
         }
         Ok(own)
@@ -451,9 +479,8 @@ impl<E: Env> Reading<E> {
 
     /// After a proven clean stop: the checkpoints say everything.
     async fn clean_logs(&self, own: &OwnFiles, dirs: &[String]) -> Vec<FoundLog> {
-        let known = own.logs();
-        let by_name: BTreeMap<String, &LogCheckpoint> =
-            known.values().map(|(log, _)| (log.name().to_string(), *log)).collect();
+        let known = own.newest().flat_map(|checkpoint| &checkpoint.logs);
+        let by_name: BTreeMap<String, &LogCheckpoint> = known.map(|log| (log.name().to_string(), log)).collect();
         let mut logs = Vec::with_capacity(dirs.len());
         for name in dirs {
             if let Some(log) = by_name.get(name) {
@@ -493,7 +520,7 @@ impl<E: Env> Reading<E> {
 
     async fn journaled_logs(&self, own: &OwnFiles, dirs: &[String]) -> Result<Vec<FoundLog>, RecoveryError> {
         let mut journals = Journals::default();
-        for (path, shard, _, _) in &own.journals {
+        for OwnFile { path, shard, .. } in &own.journals {
             let failed = |cause| RecoveryError::Io { what: "read", path: path.clone(), cause };
             self.flush(path).await.map_err(failed)?;
             journals.add(*shard, self.read(path).await.map_err(failed)?, self.rules.block_bytes);
@@ -569,13 +596,10 @@ pub fn journal_name(shard: ShardId, generation: u64) -> String {
     format!("{JOURNAL_PREFIX}{}-{generation}", shard.0)
 }
 
-fn parse_journal_name(name: &str) -> Option<(u16, u64)> {
-    let (shard, generation) = name.strip_prefix(JOURNAL_PREFIX)?.split_once('-')?;
+/// Shard and generation of a journal's or a checkpoint's name.
+fn parse_name(name: &str, prefix: &str) -> Option<(u16, u64)> {
+    let (shard, generation) = name.strip_prefix(prefix)?.split_once('-')?;
     Some((shard.parse().ok()?, generation.parse().ok()?))
-}
-
-fn checkpoint_shard(name: &str) -> Option<u16> {
-    name.strip_prefix(checkpoint::FILE_PREFIX)?.parse().ok()
 }
 
 /// The node's own files within a log directory.
