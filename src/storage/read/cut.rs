@@ -1,7 +1,14 @@
 //! Which whole batches of a piece of a segment a read gets. Pure.
+//!
+//! Nobody checks a stored batch's checksum on its way to a consumer, who does so himself. But where batches begin and end is
+//! read from their headers, and a damaged header would lead to bytes that are no batch, or past batches that are there. So a
+//! header counts only where the next one, or the segment's end, agrees with it; anything else is an error, never an empty
+//! answer.
+
+use std::ops::Range;
 
 use crate::io::Slice;
-use crate::record::{BatchHeader, HEADER_BYTES, RecordError, Records};
+use crate::record::{BatchHeader, HEADER_BYTES, RecordError, Records, crc};
 use crate::storage::offset_index::OffsetIndex;
 use crate::types::Offset;
 
@@ -18,6 +25,17 @@ pub(super) struct Wanted {
     pub(super) at_least_one: bool,
 }
 
+/// What is known of a segment whatever its bytes say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bounds {
+    /// Offset of its first record.
+    pub(super) base: Offset,
+    /// Offset after its last record.
+    pub(super) end_offset: Offset,
+    /// Position after its last record.
+    pub(super) end: u64,
+}
+
 /// A piece of a segment in memory, wherever it came from.
 #[derive(Clone, Debug)]
 pub(super) struct Piece {
@@ -25,6 +43,7 @@ pub(super) struct Piece {
     pub(super) position: u64,
     /// Its bytes.
     pub(super) records: Records,
+    bounds: Bounds,
 }
 
 /// What a piece shows of a read.
@@ -32,13 +51,24 @@ pub(super) struct Piece {
 pub(super) enum Cut {
     /// Positions from and to: whole batches; empty where nothing may be given.
     Whole(u64, u64),
-    /// The first batch reaches beyond the piece, up to this position at least.
+    /// A piece that ends before this position does not show it.
     Short(u64),
 }
 
+/// Why bytes are not the batches of their segment.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Misplaced {
+    #[error("at position {position}: {cause}")]
+    Record { position: u64, cause: RecordError },
+    #[error("at position {position}: a batch of offsets {first} to {last} and {bytes} bytes, which cannot be there")]
+    Beyond { position: u64, first: Offset, last: Offset, bytes: usize },
+    #[error("at position {position}: offset {found} follows {expected}")]
+    Disorder { position: u64, found: Offset, expected: Offset },
+}
+
 impl Piece {
-    pub(super) fn new(position: u64, slices: Vec<Slice>) -> Self {
-        Self { position, records: Records::from_chunks(slices) }
+    pub(super) fn new(position: u64, slices: Vec<Slice>, bounds: Bounds) -> Self {
+        Self { position, records: Records::from_chunks(slices), bounds }
     }
 
     fn end(&self) -> u64 {
@@ -46,9 +76,62 @@ impl Piece {
     }
 
     /// The header at a position of the segment, or `None` where the piece ends before the header does.
-    pub(super) fn header(&self, position: u64) -> Result<Option<BatchHeader>, RecordError> {
+    pub(super) fn header(&self, position: u64) -> Result<Option<BatchHeader>, Misplaced> {
         let at = usize::try_from(position - self.position).expect("within memory");
-        self.records.array_at::<HEADER_BYTES>(at).map(|bytes| BatchHeader::parse(&bytes)).transpose()
+        let Some(bytes) = self.records.array_at::<HEADER_BYTES>(at) else {
+            return match position + HEADER_BYTES as u64 {
+                needed if needed > self.bounds.end => Err(self.beyond(position, None)),
+                _ => Ok(None),
+            };
+        };
+        let header = BatchHeader::parse(&bytes).map_err(|cause| Misplaced::Record { position, cause })?;
+        let fits = header.base_offset >= self.bounds.base
+            && header.last_offset_delta >= 0
+            && header.last_offset() < self.bounds.end_offset
+            && position + header.size_bytes() as u64 <= self.bounds.end;
+        if fits { Ok(Some(header)) } else { Err(self.beyond(position, Some(&header))) }
+    }
+
+    fn beyond(&self, position: u64, header: Option<&BatchHeader>) -> Misplaced {
+        let (first, last) = header.map_or((self.bounds.end_offset, self.bounds.end_offset), |header| {
+            (header.base_offset, header.last_offset())
+        });
+        Misplaced::Beyond { position, first, last, bytes: header.map_or(HEADER_BYTES, BatchHeader::size_bytes) }
+    }
+
+    /// What follows the batch at `position`, if it agrees with the batch's header.
+    fn next(&self, position: u64, header: &BatchHeader) -> Result<Next, Misplaced> {
+        let behind = position + header.size_bytes() as u64;
+        let (found, next) = if behind == self.bounds.end {
+            (self.bounds.end_offset, Next::End)
+        } else if behind + HEADER_BYTES as u64 > self.end() && behind + HEADER_BYTES as u64 <= self.bounds.end {
+            return Ok(Next::Unseen(behind + HEADER_BYTES as u64));
+        } else {
+            let next = self.header(behind)?;
+            next.map_or((self.bounds.end_offset, Next::End), |next| (next.base_offset, Next::Header(next)))
+        };
+        let expected = header.next_offset();
+        if found < expected {
+            return Err(Misplaced::Disorder { position: behind, found, expected });
+        }
+        if found > expected {
+            // Compaction took what was between them, or the header is wrong.
+            if behind > self.end() {
+                return Ok(Next::Unseen(behind));
+            }
+            self.check(position..behind, header, header.base_offset)?;
+        }
+        Ok(next)
+    }
+
+    /// Whether the batch that fills `range` may follow the offset before `expected`, and its checksum fits.
+    pub(super) fn check(&self, range: Range<u64>, header: &BatchHeader, expected: Offset) -> Result<(), Misplaced> {
+        let (position, found) = (range.start, header.base_offset);
+        if found < expected {
+            return Err(Misplaced::Disorder { position, found, expected });
+        }
+        let batch: Records = self.bytes(range.start, range.end).into_iter().collect();
+        crc::verify(&batch).map(drop).map_err(|cause| Misplaced::Record { position, cause })
     }
 
     /// The bytes between two positions of the segment.
@@ -57,53 +140,78 @@ impl Piece {
         self.records.slice(at(from)..at(to)).parts().to_vec() // copies: counted views, no bytes
     }
 
-    /// Where the batch that holds `from`, or the first one behind it, begins. `None`: behind the piece.
-    pub(super) fn find(&self, from: Offset) -> Result<Result<u64, u64>, RecordError> {
+    /// Where the batch that holds `from`, or the first one behind it, begins; else up to where a piece must reach to show it.
+    /// The piece begins where `index` says.
+    pub(super) fn find(&self, from: Offset, index: &OffsetIndex) -> Result<Result<u64, u64>, Misplaced> {
         let mut position = self.position;
-        while let Some(header) = self.header(position)? {
-            if header.last_offset() >= from {
+        let Some(mut header) = self.header(position)? else { return Ok(Err(position + HEADER_BYTES as u64)) };
+        self.check_first(&header, index.entry_at_or_below(from))?;
+        loop {
+            let next = self.next(position, &header)?;
+            let indexed = || index.entry_at_or_below(header.last_offset()) == Some((header.last_offset(), position));
+            if header.last_offset() >= from && (!matches!(next, Next::Unseen(_)) || indexed()) {
                 return Ok(Ok(position));
             }
             position += header.size_bytes() as u64;
-            if position >= self.end() {
-                break;
-            }
+            header = match next {
+                Next::Header(next) => next,
+                Next::Unseen(needed) => return Ok(Err(needed)),
+                Next::End => return Ok(Err(self.bounds.end)),
+            };
         }
-        Ok(Err(position))
+    }
+
+    /// Whether the piece's first batch is the one that begins there by `entry`, or by the segment's name.
+    fn check_first(&self, header: &BatchHeader, entry: Option<(Offset, u64)>) -> Result<(), Misplaced> {
+        let position = self.position;
+        let expected = match entry {
+            Some((last, at)) if at == position => Offset(last.0 - i64::from(header.last_offset_delta)),
+            _ => return Ok(()),
+        };
+        let found = header.base_offset;
+        if found == expected { Ok(()) } else { Err(Misplaced::Disorder { position, found, expected }) }
     }
 
     /// The whole batches that a read gets. The piece ends where batches that may be given do, or is short of it.
-    pub(super) fn cut(&self, wanted: &Wanted, index: &OffsetIndex) -> Result<Cut, RecordError> {
-        let start = match self.find(wanted.from)? {
+    pub(super) fn cut(&self, wanted: &Wanted, index: &OffsetIndex) -> Result<Cut, Misplaced> {
+        let start = match self.find(wanted.from, index)? {
             Ok(start) => start,
-            Err(position) => return Ok(Cut::Short(position + HEADER_BYTES as u64)),
+            Err(needed) => return Ok(Cut::Short(needed)),
         };
         let mut end = start;
         if let Some(jump) = boundary(index, start, wanted).filter(|jump| *jump <= self.end()) {
             end = jump;
         }
-        while end < self.end() {
-            let Some(header) = self.header(end)? else {
-                if end == start {
-                    return Ok(Cut::Short(end + HEADER_BYTES as u64));
-                }
-                break;
-            };
+        let mut seen = if end < self.end() { self.header(end)? } else { None };
+        while let Some(header) = seen {
             let behind = end + header.size_bytes() as u64;
             let fits = behind - start <= wanted.max_bytes as u64 || (end == start && wanted.at_least_one);
             if header.last_offset() >= wanted.upto || !fits {
                 break;
             }
-            if behind > self.end() {
+            let next = self.next(end, &header)?;
+            let needed = if let Next::Unseen(needed) = next { needed } else { behind };
+            if needed > self.end() {
                 if end == start {
-                    return Ok(Cut::Short(behind));
+                    return Ok(Cut::Short(needed));
                 }
                 break;
             }
             end = behind;
+            seen = if let Next::Header(next) = next { Some(next) } else { None };
         }
         Ok(Cut::Whole(start, end))
     }
+}
+
+/// What follows a batch.
+enum Next {
+    /// Another one.
+    Header(BatchHeader),
+    /// The segment's end.
+    End,
+    /// A piece that ends before this position does not tell.
+    Unseen(u64),
 }
 
 /// The last indexed batch that a read from `start` may reach: everything before it may be given.

@@ -80,7 +80,7 @@ impl<E: Env> Log<E> {
         let mut index = SegmentIndex::new(segment.base_offset);
         let interval_bytes = interval(u64::from(self.config.borrow().index_interval_bytes), false);
         let (mut position, end) = (0, segment.end_position.get());
-        let mut window = WINDOW_BYTES;
+        let (mut window, mut expected) = (WINDOW_BYTES, segment.base_offset);
         while position < end {
             let piece = self.load(segment, position..end.min(position + window), Source::Direct, Short::Borrow).await?;
             let (from, to) = (position, position + piece.records.len() as u64);
@@ -90,6 +90,8 @@ impl<E: Env> Log<E> {
                 if position + len > to && to < end {
                     break;
                 }
+                piece.check(position..position + len, &header, expected).map_err(unreadable)?;
+                expected = header.next_offset();
                 let max_timestamp = header.largest_timestamp();
                 index.note(
                     BatchPlace { position, len, last_offset: header.last_offset(), max_timestamp },

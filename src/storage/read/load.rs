@@ -45,8 +45,10 @@ pub(super) fn location(index: &OffsetIndex, wanted: &Wanted, end: u64) -> (u64, 
 /// Up to where a piece that begins at `from` must reach to answer a read, if no batch is larger than what is wanted.
 pub(super) fn enough(index: &OffsetIndex, from: u64, wanted: &Wanted) -> u64 {
     let next = index.entry_from_position(from + 1).map_or(from, |(_, position)| position);
-    let bytes = next + (wanted.max_bytes as u64).max(FIRST_BYTES);
-    index.first_above(wanted.upto).map_or(bytes, |(_, position)| position.min(bytes))
+    // With the header behind: it tells that the last batch ends there.
+    let behind = HEADER_BYTES as u64;
+    let bytes = next + (wanted.max_bytes as u64).max(FIRST_BYTES) + behind;
+    index.first_above(wanted.upto).map_or(bytes, |(_, position)| bytes.min(position + behind))
 }
 
 impl<E: Env> Log<E> {
@@ -59,6 +61,7 @@ impl<E: Env> Log<E> {
         source: Source,
         short: Short,
     ) -> Result<Piece, Error> {
+        let bounds = segment.bounds();
         let (split, memory) = self.memory_from(segment, &range);
         let mut slices = Vec::new();
         if range.start < split {
@@ -75,7 +78,7 @@ impl<E: Env> Log<E> {
                 .map_err(|error| Error::io("cannot read", &segment.path, error))?;
         }
         slices.extend(memory);
-        Ok(Piece::new(range.start, slices))
+        Ok(Piece::new(range.start, slices, bounds))
     }
 
     /// From where on `range` is in memory, and the views of it.

@@ -30,7 +30,7 @@ use std::pin::Pin;
 use std::rc::{Rc, Weak};
 
 pub use by_time::FoundBatch;
-use cut::{Cut, Piece, Wanted, boundary};
+use cut::{Bounds, Cut, Misplaced, Piece, Wanted, boundary};
 use load::{Short, Source};
 
 use super::error::Error;
@@ -38,7 +38,6 @@ use super::index_budget::IndexBudget;
 use super::log::Log;
 use super::segment::{Segment, SegmentRef};
 use crate::io::{Env, Pool, Slice};
-use crate::record::RecordError;
 use crate::types::Offset;
 
 /// Where bytes are: in memory, or in a file.
@@ -217,10 +216,10 @@ impl<E: Env> Log<E> {
         let end = segment.end_position.get();
         let mut to = end.min(load::enough(offsets, from, wanted));
         loop {
-            let piece = Piece::new(from, tail.slices(segment.base_offset, from..to)?);
+            let piece = Piece::new(from, tail.slices(segment.base_offset, from..to)?, segment.bounds());
             match piece.cut(wanted, offsets).ok()? {
                 Cut::Whole(start, end) => return Some(piece.bytes(start, end).into_iter().map(Part::Bytes).collect()),
-                Cut::Short(_) if to == end => return Some(Vec::new()),
+                Cut::Short(_) if to == end => return None,
                 Cut::Short(needed) => to = needed.max(to + 1).min(end),
             }
         }
@@ -244,9 +243,17 @@ impl<E: Env> Log<E> {
             let cut = self.lookup(&segment, |index| piece.cut(&wanted, &index.offsets)).await?;
             match cut.map_err(|error| self.unreadable(&segment, &error))? {
                 Cut::Whole(start, end) => return Ok(piece.bytes(start, end).into_iter().map(Part::Bytes).collect()),
-                Cut::Short(_) if to == end => return Ok(Vec::new()),
+                Cut::Short(_) if to == end => break,
                 Cut::Short(needed) => to = needed.max(to + 1),
             }
+        }
+        // Compaction took the segment's last batches.
+        let next = self.segment_of(segment.end_offset.get()).filter(|next| next.base_offset < wanted.upto);
+        match next {
+            Some(next) => {
+                Box::pin(self.read_stored(Rc::clone(&next), Wanted { from: next.base_offset, ..wanted })).await
+            }
+            None => Ok(Vec::new()),
         }
     }
 
@@ -270,7 +277,8 @@ impl<E: Env> Log<E> {
             return Ok(None);
         }
         let piece = self.load(segment, from..window.min(limit), Source::Buffered, Short::GiveUp).await?;
-        let Ok(start) = piece.find(wanted.from).map_err(|error| self.unreadable(segment, &error))? else {
+        let found = self.lookup(segment, |index| piece.find(wanted.from, &index.offsets)).await?;
+        let Ok(start) = found.map_err(|error| self.unreadable(segment, &error))? else {
             return Ok(None);
         };
         let whole = limit - start <= wanted.max_bytes as u64;
@@ -290,11 +298,18 @@ impl<E: Env> Log<E> {
         segment.sealed.get() && (segment.base_offset, segment.end_position.get()) <= self.stored.get()
     }
 
-    fn unreadable(&self, segment: &Segment<E>, error: &RecordError) -> Error {
+    fn unreadable(&self, segment: &Segment<E>, error: &Misplaced) -> Error {
         Error::io(
             "cannot read batches of",
             &segment.path,
             io::Error::new(io::ErrorKind::InvalidData, error.to_string()),
         )
+    }
+}
+
+impl<E: Env> Segment<E> {
+    /// What is known of it now, whatever its bytes say.
+    fn bounds(&self) -> Bounds {
+        Bounds { base: self.base_offset, end_offset: self.end_offset.get(), end: self.end_position.get() }
     }
 }
