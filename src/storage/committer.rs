@@ -115,6 +115,7 @@ impl<E: Env> Writer<E> {
             let log = &window.parts[*part].log;
             tracing::error!(log = %log.name(), %error, "a write failed: the log takes no more appends");
             let cause = Arc::new(io::Error::new(error.kind(), error.to_string()));
+            self.journal.borrow_mut().failed(window.sequence, log);
             log.fail(Error::Poisoned { log: log.name().clone(), cause });
         }
         for part in &window.parts {
@@ -134,6 +135,9 @@ impl<E: Env> Writer<E> {
         self.journal.borrow_mut().flushed(window.sequence);
         for part in &window.parts {
             part.log.flushed_place.set(window.place);
+            if part.freezes {
+                self.journal.borrow_mut().frozen(&part.log);
+            }
             // A poisoned log goes on up to what was written before its failure.
             if part.mark.offset <= part.log.written_offset() {
                 part.log.progress.advance_durable(part.mark.offset);

@@ -47,6 +47,8 @@ pub(super) struct Part<E: Env> {
     pub(super) stored: Option<(Offset, u64)>,
     /// It lowers the log's guard.
     pub(super) guards: bool,
+    /// It says where a poisoned log ends.
+    pub(super) freezes: bool,
     /// Segments that the window wrote to; the first `sealed` of them got their last block.
     pub(super) touched: Vec<Rc<Segment<E>>>,
     pub(super) sealed: usize,
@@ -202,7 +204,7 @@ impl<E: Env> Window<E> {
         }
         let mark = log.written_mark.get();
         self.entry(log, Kind::Frozen, mark);
-        self.part(log, mark);
+        self.part(log, mark).freezes = true;
         Added::Yes
     }
 
@@ -269,7 +271,15 @@ impl<E: Env> Window<E> {
         log.window_mark.set(mark);
         log.forced.set(false);
         let log = Rc::clone(log);
-        self.parts.push(Part { log, mark, stored: None, guards: false, touched: Vec::new(), sealed: 0 });
+        self.parts.push(Part {
+            log,
+            mark,
+            stored: None,
+            guards: false,
+            freezes: false,
+            touched: Vec::new(),
+            sealed: 0,
+        });
         self.parts.last_mut().expect("pushed above")
     }
 

@@ -39,6 +39,9 @@ pub(super) struct Journal<E: Env> {
     sequence: u64,
     /// The highest sequence below which every window is durable.
     flushed_sequence: u64,
+    /// Windows with a failed write, each with the log that it poisoned, until a flushed record says where that log ends:
+    /// were one of them said to be flushed before, recovery would look for bytes that were never written.
+    unfrozen: Vec<(u64, Weak<Log<E>>)>,
     /// Which log is in which record, oldest first.
     places: VecDeque<Place<E>>,
     /// Places at which the stale ones were dropped last: they are dropped again at twice as many.
@@ -73,6 +76,7 @@ impl<E: Env> Journal<E> {
             head: start.position,
             sequence: start.sequence,
             flushed_sequence: start.sequence.saturating_sub(1),
+            unfrozen: Vec::new(),
             places: VecDeque::new(),
             places_kept: PLACES_MIN,
             spares: Vec::new(),
@@ -128,7 +132,7 @@ impl<E: Env> Journal<E> {
         let header = record::Header {
             generation: self.generation,
             sequence: self.sequence,
-            flushed_sequence: self.flushed_sequence,
+            flushed_sequence: self.stated_sequence(),
             position,
             record_bytes: record.record_bytes(),
             entries: record.entries(),
@@ -152,6 +156,23 @@ impl<E: Env> Journal<E> {
     pub(super) fn flushed(&mut self, sequence: u64) {
         assert!(sequence > self.flushed_sequence, "windows become durable in order");
         self.flushed_sequence = sequence;
+    }
+
+    /// Notes that a write of window `sequence` failed, which poisoned `log`.
+    pub(super) fn failed(&mut self, sequence: u64, log: &Rc<Log<E>>) {
+        self.unfrozen.push((sequence, Rc::downgrade(log)));
+    }
+
+    /// Notes that a flushed record says where a poisoned log ends.
+    pub(super) fn frozen(&mut self, log: &Rc<Log<E>>) {
+        self.unfrozen.retain(|(_, other)| !std::ptr::eq(other.as_ptr(), Rc::as_ptr(log)));
+    }
+
+    /// Up to where windows may be said to be flushed. A log that is gone takes its bytes along.
+    fn stated_sequence(&mut self) -> u64 {
+        self.unfrozen.retain(|(_, log)| log.strong_count() > 0);
+        let first = self.unfrozen.iter().map(|(sequence, _)| sequence - 1).min();
+        first.map_or(self.flushed_sequence, |first| first.min(self.flushed_sequence))
     }
 
     /// Position of the oldest record that is still needed; the head where none is.
