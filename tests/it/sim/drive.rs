@@ -14,6 +14,9 @@ use super::store;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {
     pub ops: u64,
+    /// Lives that ended with a power failure, and those that ended with a kill.
+    pub crashes: u64,
+    pub kills: u64,
     pub trace: u64,
 }
 
@@ -43,7 +46,8 @@ pub fn simulate(script: &Script) -> Outcome {
             flip(&world, &lived);
         }
     }
-    Outcome { ops: model.ops(), trace: world.trace() }
+    let ended = |end| script.lives.iter().filter(|life| life.end == end).count() as u64;
+    Outcome { ops: model.ops(), crashes: ended(End::Crash), kills: ended(End::Kill), trace: world.trace() }
 }
 
 /// From the start of a node to its end.

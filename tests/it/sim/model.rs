@@ -152,6 +152,12 @@ impl Model {
         self.logs()[log].flipped
     }
 
+    /// The offset behind the batch that holds `offset`.
+    pub fn next_batch(&self, log: usize, offset: i64) -> i64 {
+        let known = &self.logs()[log];
+        known.batches.iter().map(|batch| batch.next).find(|next| *next > offset).unwrap_or(known.end())
+    }
+
     /// What of a log must be found after `end`. `weak`: a flush failed, so nothing is owed to acks=1.
     fn owed(known: &Known, end: End, weak: bool) -> i64 {
         match end {
