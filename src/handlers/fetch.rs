@@ -18,6 +18,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::ops::Range;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ use crate::protocol::fetch::{Partition, PartitionData, Request, ResponseEncoder,
 use crate::protocol::{ErrorCode, Frame, RequestHeader};
 use crate::record::HEADER_BYTES;
 use crate::shard::{self, Answer, Call, FetchBudget, FetchItem, Fetched, RemoteWatch, WatchItem, before};
-use crate::storage::Part;
+use crate::storage::{Part, Place};
 use crate::types::{Offset, PartitionId, ShardId};
 
 pub(super) fn handle<E: Env>(handlers: &Rc<Handlers<E>>, frame: &Frame) -> Started<E> {
@@ -214,8 +215,9 @@ impl<E: Env> Fetching<E> {
 
     fn take(&mut self, shard: ShardId, from: usize, answers: Vec<Fetched<E>>) {
         let mut answers = VecDeque::from(answers);
-        for slot in self.slots(shard, from).to_vec() {
-            let slot = &mut self.partitions[slot];
+        let slots = self.groups.iter().find(|(of, _)| *of == shard).map_or(&[][..], |(_, slots)| slots);
+        for slot in slots.iter().filter(|slot| **slot >= from) {
+            let slot = &mut self.partitions[*slot];
             if let State::Known(id) | State::Read(id, _) = slot.state {
                 slot.state = State::Read(id, answers.pop_front().unwrap_or(Err(shard::Error::Ended)));
             }
@@ -303,13 +305,12 @@ impl<E: Env> Fetching<E> {
             encoder.topic(name, *partition_count);
             for slot in slots.by_ref().take(*partition_count) {
                 let mut data = PartitionData { partition: slot.asked.partition, ..PartitionData::default() };
-                let item = slot.item();
                 let (bytes, parts) = match slot.state {
-                    State::Read(_, Ok(fetched)) => {
+                    State::Read(id, Ok(fetched)) => {
                         data.high_watermark = fetched.high_watermark.0;
                         data.last_stable_offset = fetched.high_watermark.0;
                         data.log_start_offset = fetched.log_start_offset.0;
-                        (fetched.bytes, fetched.parts)
+                        (fetched.bytes, reply_parts(&self.handlers, id, fetched.parts, fetched.place))
                     }
                     State::Read(_, Err(refused)) => {
                         data.error_code = error::code(&refused);
@@ -325,66 +326,51 @@ impl<E: Env> Fetching<E> {
                     }
                 };
                 encoder.partition(&data, bytes);
-                records.push(reply_parts(&self.handlers, item, bytes, parts));
+                records.push(parts);
             }
         }
         reply(encoder.finish(), records)
     }
 }
 
-/// Records of a partition that a stalled reply has let go: read again by what was asked.
+/// Records of a partition that a stalled reply has let go: read again from where they were.
 struct Refetch<E: Env> {
     handlers: Rc<Handlers<E>>,
-    item: FetchItem,
-    bytes: usize,
+    id: PartitionId,
+    place: Place,
 }
 
 impl<E: Env> Reread<E> for Refetch<E> {
-    fn read(&self) -> Rereading<E> {
-        let (shard, item) = (Rc::clone(&self.handlers.shard), self.item);
-        let budget = FetchBudget { max_bytes: self.bytes, at_least_one: true };
+    fn read(&self, range: Range<usize>) -> Rereading<E> {
+        let (shard, id, place) = (Rc::clone(&self.handlers.shard), self.id, self.place.clone());
         Box::pin(async move {
-            let owner = shard.image().shard(item.id)?;
-            let answer = if owner == shard.rt().shard() {
-                shard.fetch(&[item], budget).await.pop()
-            } else {
-                let call = Call::Fetch { items: vec![item], budget };
-                match shard.router().call_later(owner, call).await {
-                    Some(Answer::Fetch(mut answers)) => answers.pop(),
-                    _ => None,
-                }
-            };
-            answer?.ok().map(|fetched| fetched.parts)
+            let owner = shard.image().shard(id)?;
+            if owner == shard.rt().shard() {
+                return shard.read_again(id, &place, range).await;
+            }
+            match shard.router().call_later(owner, Call::ReadAgain { id, place, range }).await {
+                Some(Answer::ReadAgain(parts)) => parts,
+                _ => None,
+            }
         })
     }
 }
 
 fn reply_parts<E: Env>(
     handlers: &Rc<Handlers<E>>,
-    item: Option<FetchItem>,
-    bytes: usize,
+    id: PartitionId,
     parts: Vec<Part<E>>,
+    place: Option<Place>,
 ) -> Vec<ReplyPart<E>> {
     let in_memory = parts.iter().any(|part| matches!(part, Part::Bytes(_)));
-    let source = item.filter(|_| in_memory).map(|item| -> Rc<dyn Reread<E>> {
-        // Exactly these bytes: whole batches, and what lies behind them must not come along.
-        let item = FetchItem { max_bytes: bytes, leader_epoch: -1, ..item };
-        Rc::new(Refetch { handlers: Rc::clone(handlers), item, bytes })
-    });
+    let source = place
+        .filter(|_| in_memory)
+        .map(|place| -> Rc<dyn Reread<E>> { Rc::new(Refetch { handlers: Rc::clone(handlers), id, place }) });
     let mut at = 0;
-    let reply_part = |part| {
-        let begins = at;
-        match part {
-            Part::Bytes(slice) => {
-                at += slice.len();
-                let again = source.as_ref().map(|source| Again { source: Rc::clone(source), at: begins });
-                ReplyPart::Records { slice, again }
-            }
-            Part::File { file, position, len, keep } => {
-                at += len;
-                ReplyPart::File { file, position, len, keep: Some(keep) }
-            }
-        }
+    let reply_part = |part: Part<E>| {
+        let again = source.as_ref().map(|source| Again { source: Rc::clone(source), at });
+        at += part.len();
+        ReplyPart::of(part, again)
     };
     parts.into_iter().map(reply_part).collect()
 }

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::ops::Range;
 use std::pin::Pin;
 use std::rc::Rc;
 
@@ -50,6 +51,15 @@ pub enum ReplyPart<E: Env> {
 }
 
 impl<E: Env> ReplyPart<E> {
+    /// A part of what a read found; `again` where that is in memory.
+    #[must_use]
+    pub fn of(part: Part<E>, again: Option<Again<E>>) -> Self {
+        match part {
+            Part::Bytes(slice) => Self::Records { slice, again },
+            Part::File { file, position, len, keep } => Self::File { file, position, len, keep: Some(keep) },
+        }
+    }
+
     /// Bytes of this part.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -69,7 +79,7 @@ impl<E: Env> ReplyPart<E> {
 
 /// A place within bytes that can be read again.
 pub struct Again<E: Env> {
-    /// Reads all of them.
+    /// Reads them.
     pub source: Rc<dyn Reread<E>>,
     /// Where this part begins.
     pub at: usize,
@@ -77,8 +87,8 @@ pub struct Again<E: Env> {
 
 /// Bytes that a reply has promised, and that are still where they were when their memory is needed.
 pub trait Reread<E: Env> {
-    /// All of them, or nothing where that is not possible any more: then the reply cannot be finished.
-    fn read(&self) -> Rereading<E>;
+    /// This range of them, or nothing where that is not possible any more: then the reply cannot be finished.
+    fn read(&self, range: Range<usize>) -> Rereading<E>;
 }
 
 /// Bytes that are being read again.

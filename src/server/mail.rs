@@ -50,6 +50,10 @@ fn take<E: Env>(node: &Rc<Node<E>>, caller: Caller, call: Call<E>) {
         Call::Fetch { items, budget } => {
             later(node, caller, async move |node| Answer::Fetch(node.shard.fetch(&items, budget).await));
         }
+        Call::ReadAgain { id, place, range } => {
+            let read = async move |node: Rc<Node<E>>| node.shard.read_again(id, &place, range).await;
+            later(node, caller, async move |node| Answer::ReadAgain(read(node).await));
+        }
         Call::Watch { id, items, missing_bytes, wait_ms } => {
             shard.watch_for(caller.shard, id, &RemoteWatch { items, missing_bytes, wait_ms });
             answer(Answer::Done);

@@ -25,7 +25,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use crate::handlers::reply::{Reply, ReplyPart, Rereading};
+use crate::handlers::reply::{Again, Reply, ReplyPart, Rereading};
 use crate::io::buf::CLASSES_BYTES;
 use crate::io::runtime::{Pending, Sleep};
 use crate::io::{AppendBuf, Back, Env, Job, Op, Pool, Runtime, Slice};
@@ -170,19 +170,13 @@ impl<E: Env> Sender<E> {
     /// Puts bytes that were found again where those stood that were given back. False: they are not all there.
     fn put_back(&mut self, parts: Vec<Part<E>>) -> bool {
         let Some(ReplyPart::GivenBack { again, len }) = self.queue.pop_front() else { return false };
-        let (mut skip, mut left, mut found) = (again.at, len, Vec::new());
-        for part in parts {
-            let (part, bytes) = cut(part, skip, left);
-            skip -= skip.min(bytes);
-            if let Some(part) = part {
-                left -= part.len();
-                found.push(part);
-            }
+        let found: usize = parts.iter().map(Part::len).sum();
+        let mut at = again.at + found;
+        for part in parts.into_iter().rev() {
+            at -= part.len();
+            self.queue.push_front(ReplyPart::of(part, Some(Again { source: Rc::clone(&again.source), at })));
         }
-        for part in found.into_iter().rev() {
-            self.queue.push_front(part);
-        }
-        left == 0
+        found == len
     }
 
     /// Hands everything queued to the ring, if none of it is record bytes: a peer that stalls must pin no segment buffer.
@@ -207,8 +201,8 @@ impl<E: Env> Sender<E> {
                 let (file, position, len) = (file.clone(), *position, (*len).min(SEND_PIECE_BYTES));
                 self.send_file(&file, position, len)
             }
-            Some(ReplyPart::GivenBack { again, .. }) => {
-                self.step = Step::Again(again.source.read());
+            Some(ReplyPart::GivenBack { again, len }) => {
+                self.step = Step::Again(again.source.read(again.at..again.at + len));
                 Ok(())
             }
             Some(_) => self.send_memory(),
@@ -318,26 +312,6 @@ impl<E: Env> Sender<E> {
             return;
         }
     }
-}
-
-/// The part of `part` after its first `skip` bytes, `left` at the most; and the part's length.
-fn cut<E: Env>(part: Part<E>, skip: usize, left: usize) -> (Option<ReplyPart<E>>, usize) {
-    let bytes = match &part {
-        Part::Bytes(slice) => slice.len(),
-        Part::File { len, .. } => *len,
-    };
-    let (start, end) = (skip.min(bytes), (skip + left).min(bytes));
-    if start == end {
-        return (None, bytes);
-    }
-    let cut = match part {
-        Part::Bytes(slice) => ReplyPart::Records { slice: slice.slice(start..end), again: None },
-        Part::File { file, position, keep, .. } => {
-            let position = position + u64::try_from(start).expect("a length fits in 64 bits");
-            ReplyPart::File { file, position, len: end - start, keep: Some(keep) }
-        }
-    };
-    (Some(cut), bytes)
 }
 
 fn cut_short() -> io::Error {

@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
+use std::ops::Range;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -16,7 +17,7 @@ use super::{Error, Shard};
 use crate::io::{Env, Runtime};
 use crate::partition::{self, DelayedFetch, FetchRead, Watch};
 use crate::record::{BatchHeader, HEADER_BYTES, Records};
-use crate::storage::{self, Part, ReadPlan};
+use crate::storage::{self, Part, Place, ReadPlan};
 use crate::types::{Offset, PartitionId, ShardId};
 
 /// One partition of a Fetch.
@@ -51,6 +52,8 @@ pub struct FetchedHere<E: Env> {
     pub parts: Vec<Part<E>>,
     /// Their bytes.
     pub bytes: usize,
+    /// Where they begin, to read them again.
+    pub place: Option<Place>,
     /// There may be more, but all read buffers are in use.
     pub busy: bool,
 }
@@ -132,17 +135,30 @@ impl<E: Env> Shard<E> {
         let fetched = partition.read(&read)?;
         let (high_watermark, log_start_offset) = (fetched.high_watermark, fetched.log_start_offset);
         let read = match fetched.plan {
-            None => Ok(Vec::new()),
-            Some(ReadPlan::Ready(parts)) => Ok(parts),
-            Some(ReadPlan::NeedsIo(reading)) => reading.await,
+            None => Ok(None),
+            Some(ReadPlan::Ready(read)) => Ok(Some(read)),
+            Some(ReadPlan::NeedsIo(reading)) => reading.await.map(Some),
         };
-        let (parts, busy) = match read {
-            Ok(parts) => (parts, false),
-            Err(storage::Error::ReadsBusy { .. }) => (Vec::new(), true),
+        let (read, busy) = match read {
+            Ok(read) => (read, false),
+            Err(storage::Error::ReadsBusy { .. }) => (None, true),
             Err(error) => return Err(partition::Error::from(error).into()),
         };
+        let (parts, place) = read.map_or((Vec::new(), None), |read| (read.parts, read.place));
         let bytes = parts.iter().map(Part::len).sum();
-        Ok(FetchedHere { high_watermark, log_start_offset, parts, bytes, busy })
+        Ok(FetchedHere { high_watermark, log_start_offset, parts, bytes, place, busy })
+    }
+
+    /// Reads bytes again that a reply has promised; nothing where the partition was deleted or cannot be read any more.
+    pub async fn read_again(&self, id: PartitionId, place: &Place, range: Range<usize>) -> Option<Vec<Part<E>>> {
+        let partition = self.partition(id)?;
+        match partition.log().read_again(place, range).await {
+            Ok(parts) => Some(parts),
+            Err(error) => {
+                tracing::warn!(partition = %partition.name(), "a reply cannot be finished: {error}");
+                None
+            }
+        }
     }
 
     /// Watches partitions of this shard for a fetch. The watches end when they are dropped. What became visible between

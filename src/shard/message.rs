@@ -1,5 +1,6 @@
 //! What shards send each other: owned, `Send`, one message each way.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use crate::metadata::{Image, TopicError};
 use crate::partition::{EpochEnd, FoundOffset, OffsetTarget};
 use crate::record::Records;
 use crate::storage::stop::Stopped;
-use crate::storage::{Directory, Share};
+use crate::storage::{Directory, Part, Place, Share};
 use crate::types::PartitionId;
 
 /// What goes through a mailbox.
@@ -43,6 +44,15 @@ pub enum Call<E: Env> {
         items: Vec<FetchItem>,
         /// What they may give together.
         budget: FetchBudget,
+    },
+    /// Read bytes again that a reply has promised.
+    ReadAgain {
+        /// The partition.
+        id: PartitionId,
+        /// Where the reply's bytes of it begin.
+        place: Place,
+        /// Which of them, from there.
+        range: Range<usize>,
     },
     /// Watch these partitions, and report once with [`Call::Gained`].
     Watch {
@@ -93,6 +103,8 @@ pub enum Answer<E: Env> {
     Produce(Vec<Produced>),
     /// To [`Call::Fetch`], in its order.
     Fetch(Vec<Fetched<E>>),
+    /// To [`Call::ReadAgain`].
+    ReadAgain(Option<Vec<Part<E>>>),
     /// To [`Call::Offsets`], in its order.
     Offsets(Vec<Result<FoundOffset, Error>>),
     /// To [`Call::Epochs`], in its order.

@@ -11,7 +11,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use super::buffer::Tail;
 use super::config::LogConfig;
@@ -86,6 +86,8 @@ pub struct Log<E: Env> {
     pub(super) progress: Progress,
     /// All segments by base offset.
     pub(super) segments: RefCell<BTreeMap<Offset, Rc<Segment<E>>>>,
+    /// Segments that retention gave up, as long as somebody has them: replies under way may read them again.
+    pub(super) gone: RefCell<BTreeMap<Offset, Weak<Segment<E>>>>,
     /// The last segment, unless it is sealed: then the next append makes another.
     pub(super) active: RefCell<Option<Rc<Segment<E>>>>,
     /// Sealed segments whose last blocks were not handed to the kernel yet.
@@ -191,6 +193,7 @@ impl<E: Env> Log<E> {
             state: Cell::new(state),
             progress: Progress::new(found.log_start, found.log_end),
             segments: RefCell::new(found.segments.into_iter().map(|segment| (segment.base_offset, segment)).collect()),
+            gone: RefCell::default(),
             active: RefCell::new(active),
             sealing: RefCell::default(),
             tail: RefCell::default(),

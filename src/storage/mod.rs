@@ -78,7 +78,7 @@ pub use config::{Config, Disk, LogConfig};
 pub use error::Error;
 pub use log::{Append, Appended, Log, Recovered, Stamp};
 pub use progress::Goal;
-pub use read::{FoundBatch, Part, ReadPlan, Reading};
+pub use read::{FoundBatch, Part, Place, ReadParts, ReadPlan, Reading};
 #[doc(hidden)]
 pub use sabotage::Sabotage;
 pub use segment::SegmentRef;

@@ -263,7 +263,7 @@ fn reads_that_find_no_buffer_give_up_and_hold_none() {
         let waiting = rt.spawn(plan(&log));
         rt.sleep_ms(20).await;
         drop(held);
-        assert!(!waiting.await.unwrap().is_empty(), "a buffer that comes back in time is taken");
+        assert!(!waiting.await.unwrap().parts.is_empty(), "a buffer that comes back in time is taken");
         assert_eq!(pool.outstanding_bytes(), 0);
     });
 }

@@ -83,6 +83,11 @@ impl<E: Env> Log<E> {
         };
         // Before anything is waited for: another call may come meanwhile, and files go in the order of their segments.
         self.writer.retire_later(retired.iter().map(|segment| (self.id(), Rc::clone(segment))));
+        {
+            let mut gone = self.gone.borrow_mut();
+            gone.retain(|_, segment| segment.strong_count() > 0);
+            gone.extend(retired.iter().map(|segment| (segment.base_offset, Rc::downgrade(segment))));
+        }
         for segment in &retired {
             for suffix in ["index", "timeindex"] {
                 let path = self.dir.join(segment_file_name(segment.base_offset, suffix));

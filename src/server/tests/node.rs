@@ -144,11 +144,24 @@ impl Client {
     }
 
     pub(super) fn create(&mut self, topic: &str, partitions: i32) {
-        use crate::protocol::cold::create_topics_request::{CreatableTopic, CreateTopicsRequestData};
+        self.create_with(topic, partitions, &[]);
+    }
+
+    pub(super) fn create_with(&mut self, topic: &str, partitions: i32, configs: &[(&str, &str)]) {
+        use crate::protocol::cold::create_topics_request::{
+            CreatableTopic, CreatableTopicConfig, CreateTopicsRequestData,
+        };
+        let text = |of: &str| KafkaString::from(of.to_owned());
+        let config = |(name, value): &(&str, &str)| CreatableTopicConfig {
+            name: text(name),
+            value: Some(text(value)),
+            ..Default::default()
+        };
         let topic = CreatableTopic {
-            name: KafkaString::from(topic.to_owned()),
+            name: text(topic),
             num_partitions: partitions,
             replication_factor: 1,
+            configs: configs.iter().map(config).collect(),
             ..Default::default()
         };
         let request = CreateTopicsRequestData { topics: vec![topic], timeout_ms: 1_000, ..Default::default() };

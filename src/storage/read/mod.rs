@@ -17,6 +17,7 @@
 //!
 //! **Cancellation.** Dropping the future of a plan gives its buffers back once the kernel is done with them.
 
+mod again;
 mod by_time;
 mod cut;
 mod index_files;
@@ -29,6 +30,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 
+pub use again::Place;
 pub use by_time::FoundBatch;
 use cut::{Bounds, Cut, Misplaced, Piece, Wanted, boundary};
 use load::{Short, Source};
@@ -77,13 +79,42 @@ impl<E: Env> Part<E> {
 /// Whole batches, decided in one go.
 pub enum ReadPlan<E: Env> {
     /// The parts are at hand.
-    Ready(Vec<Part<E>>),
+    Ready(ReadParts<E>),
     /// They must be read first.
     NeedsIo(Reading<E>),
 }
 
+/// What a read found: whole batches of one segment, back to back.
+pub struct ReadParts<E: Env> {
+    /// Their bytes, in order; empty where nothing may be given.
+    pub parts: Vec<Part<E>>,
+    /// Where they begin, to read them again.
+    pub place: Option<Place>,
+}
+
+impl<E: Env> ReadParts<E> {
+    fn none() -> Self {
+        Self { parts: Vec::new(), place: None }
+    }
+
+    /// The bytes of a piece of the segment between two positions.
+    fn of_piece(segment: &Segment<E>, piece: &Piece, start: u64, end: u64) -> Self {
+        let parts = piece.bytes(start, end).into_iter().map(Part::Bytes).collect();
+        Self { parts, place: Some(Place::new(segment, start)) }
+    }
+}
+
+impl<E: Env> IntoIterator for ReadParts<E> {
+    type Item = Part<E>;
+    type IntoIter = std::vec::IntoIter<Part<E>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.parts.into_iter()
+    }
+}
+
 /// A read under way.
-pub type Reading<E> = Pin<Box<dyn Future<Output = Result<Vec<Part<E>>, Error>>>>;
+pub type Reading<E> = Pin<Box<dyn Future<Output = Result<ReadParts<E>, Error>>>>;
 
 /// What the reads of one shard share: buffers, and which segments have descriptors and indexes open.
 pub(super) struct Reads<E: Env> {
@@ -182,7 +213,7 @@ impl<E: Env> Log<E> {
         }
         let wanted = Wanted { from, upto, max_bytes, at_least_one };
         let Some(segment) = self.segment_of(from).filter(|_| from < upto) else {
-            return Ok(ReadPlan::Ready(Vec::new()));
+            return Ok(ReadPlan::Ready(ReadParts::none()));
         };
         if let Some(parts) = self.read_memory(&segment, &wanted) {
             return Ok(ReadPlan::Ready(parts));
@@ -203,7 +234,7 @@ impl<E: Env> Log<E> {
     }
 
     /// The whole read from the log's tail, where it is all there.
-    fn read_memory(&self, segment: &Rc<Segment<E>>, wanted: &Wanted) -> Option<Vec<Part<E>>> {
+    fn read_memory(&self, segment: &Rc<Segment<E>>, wanted: &Wanted) -> Option<ReadParts<E>> {
         let index = segment.index.borrow();
         let offsets = &index.as_ref()?.offsets;
         let tail = self.tail.borrow();
@@ -218,7 +249,7 @@ impl<E: Env> Log<E> {
         loop {
             let piece = Piece::new(from, tail.slices(segment.base_offset, from..to)?, segment.bounds());
             match piece.cut(wanted, offsets).ok()? {
-                Cut::Whole(start, end) => return Some(piece.bytes(start, end).into_iter().map(Part::Bytes).collect()),
+                Cut::Whole(start, end) => return Some(ReadParts::of_piece(segment, &piece, start, end)),
                 Cut::Short(_) if to == end => return None,
                 Cut::Short(needed) => to = needed.max(to + 1).min(end),
             }
@@ -226,7 +257,7 @@ impl<E: Env> Log<E> {
     }
 
     /// A read that memory alone does not answer.
-    async fn read_stored(self: Rc<Self>, segment: Rc<Segment<E>>, wanted: Wanted) -> Result<Vec<Part<E>>, Error> {
+    async fn read_stored(self: Rc<Self>, segment: Rc<Segment<E>>, wanted: Wanted) -> Result<ReadParts<E>, Error> {
         self.ensure_index(&segment).await?;
         if segment.sealed.get()
             && let Some(parts) = self.read_resident(&segment, &wanted).await?
@@ -242,7 +273,7 @@ impl<E: Env> Log<E> {
             let piece = self.load(&segment, from..to, Source::Direct, Short::GiveUp).await?;
             let cut = self.lookup(&segment, |index| piece.cut(&wanted, &index.offsets)).await?;
             match cut.map_err(|error| self.unreadable(&segment, &error))? {
-                Cut::Whole(start, end) => return Ok(piece.bytes(start, end).into_iter().map(Part::Bytes).collect()),
+                Cut::Whole(start, end) => return Ok(ReadParts::of_piece(&segment, &piece, start, end)),
                 Cut::Short(_) if to == end => break,
                 Cut::Short(needed) => to = needed.max(to + 1),
             }
@@ -253,7 +284,7 @@ impl<E: Env> Log<E> {
             Some(next) => {
                 Box::pin(self.read_stored(Rc::clone(&next), Wanted { from: next.base_offset, ..wanted })).await
             }
-            None => Ok(Vec::new()),
+            None => Ok(ReadParts::none()),
         }
     }
 
@@ -262,7 +293,7 @@ impl<E: Env> Log<E> {
         self: &Rc<Self>,
         segment: &Rc<Segment<E>>,
         wanted: &Wanted,
-    ) -> Result<Option<Vec<Part<E>>>, Error> {
+    ) -> Result<Option<ReadParts<E>>, Error> {
         if !self.is_stored(segment) || wanted.upto < segment.end_offset.get() {
             return Ok(None);
         }
@@ -290,7 +321,8 @@ impl<E: Env> Log<E> {
         // No index entry within the bytes wanted: the batches are large, and reading them says where they end.
         let Some(end) = end.filter(|end| *end > start) else { return Ok(None) };
         let len = usize::try_from(end - start).expect("at most what was asked for");
-        Ok(Some(vec![Part::File { file, position: start, len, keep }]))
+        let place = Some(Place::new(segment, start));
+        Ok(Some(ReadParts { parts: vec![Part::File { file, position: start, len, keep }], place }))
     }
 
     /// Whether every byte of a rolled segment is in its file for good.
