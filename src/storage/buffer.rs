@@ -122,13 +122,16 @@ impl Tail {
         filled
     }
 
-    /// Ends the active segment: its last block is padded with zeros, and the next byte begins a new chunk.
-    pub(super) fn seal(&mut self, block_bytes: usize) {
+    /// Ends the active segment: its last block is padded with zeros, and the next byte begins a new chunk. Answers whether
+    /// that ended a chunk that was not full.
+    pub(super) fn seal(&mut self, block_bytes: usize) -> bool {
+        let ends_chunk = self.open_remaining() > 0;
         if let Some(chunk) = self.chunks.back_mut().filter(|_| self.open) {
             let padding = chunk.bytes.next_multiple_of(block_bytes) - chunk.bytes;
             chunk.buf.append_zeros(padding);
         }
         self.open = false;
+        ends_chunk
     }
 
     /// Begins the chain of an opened log with the bytes after the last full block of its active segment.

@@ -643,6 +643,19 @@ fn segments_given_up_at_the_same_time_go_in_their_order() {
 }
 
 #[test]
+fn rolled_segments_give_their_memory_back() {
+    let mut life = Life::new(13);
+    life.open(1);
+    let log = life.create(0);
+    let chunks = life.config.tail_bytes / BLOCK;
+    for _ in 0..chunks + 10 {
+        life.append(0, batch(1, 10, 1, 1)).expect("memory for it");
+        log.roll().unwrap();
+        life.wait_durable(0);
+    }
+}
+
+#[test]
 fn retention_gives_whole_segments_to_be_written_again() {
     let mut config = config();
     config.log.retention_bytes = 300 << 10;

@@ -340,13 +340,15 @@ impl<E: Env> Log<E> {
     }
 
     /// Ends the active segment; its last block goes out, padded, with the next window.
-    fn seal_active(&self) {
+    fn seal_active(self: &Rc<Self>) {
         let Some(segment) = self.active.borrow_mut().take() else { return };
         segment.sealed.set(true);
         if let Some(index) = &mut *segment.index.borrow_mut() {
             index.seal();
         }
-        self.tail.borrow_mut().seal(self.writer.config.disk.block_bytes);
+        if self.tail.borrow_mut().seal(self.writer.config.disk.block_bytes) {
+            self.writer.memory.note_full(self);
+        }
         self.sealing.borrow_mut().push_back(segment);
     }
 

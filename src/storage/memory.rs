@@ -20,7 +20,7 @@ use crate::io::{AppendBuf, Env, Pool, Runtime};
 pub(super) struct Memory<E: Env> {
     pool: Pool,
     chunk_bytes_min: usize,
-    /// A log for each chunk that became full, oldest first.
+    /// A log for each chunk that takes no more bytes, oldest first.
     full: RefCell<VecDeque<Weak<Log<E>>>>,
     /// A log for each open chunk larger than the smallest.
     large: RefCell<VecDeque<Weak<Log<E>>>>,
@@ -81,7 +81,7 @@ impl<E: Env> Memory<E> {
         }
     }
 
-    /// A chunk of `log` became full.
+    /// A chunk of `log` became full, or its segment was rolled.
     pub(super) fn note_full(&self, log: &Rc<Log<E>>) {
         self.full.borrow_mut().push_back(Rc::downgrade(log));
     }
