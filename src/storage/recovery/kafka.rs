@@ -99,7 +99,8 @@ impl<E: Env> Scan<'_, E> {
         let path = dir.join(segment_file_name(segment.base_offset, "log"));
         let failed = |error: io::Error| reason(&path.to_string_lossy(), &error);
         let len = segment.file_bytes.unwrap_or(0);
-        let mut reader = SegmentReader::open(self.rt, &path, self.block_bytes, Vec::new()).await.map_err(failed)?;
+        let opened = SegmentReader::open(self.rt, &path, segment.base_offset, self.block_bytes, Vec::new()).await;
+        let mut reader = opened.map_err(failed)?;
         let mut cursor = Cursor { position: 0, offset: segment.base_offset };
         let walked = reader.walk(&mut cursor, len, true, |position, batch| {
             segment.take(position, &batch.header, state);

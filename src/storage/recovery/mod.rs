@@ -248,7 +248,8 @@ impl Found {
             let path = log.dir.join(segment_file_name(segment.base_offset, "log"));
             let live = !segment.sealed && log.journaled;
             let in_file = if live { segment.bytes - log.tail.len() as u64 } else { segment.bytes };
-            let mut reader = SegmentReader::open(rt, &path, self.block_bytes, Vec::new()).await?;
+            let base = segment.base_offset;
+            let mut reader = SegmentReader::open(rt, &path, base, self.block_bytes, Vec::new()).await?;
             bytes.append(&mut reader.load(0..in_file).await?);
             if live {
                 // copies: the end of the metadata log, once a start

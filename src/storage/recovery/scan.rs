@@ -18,6 +18,8 @@ use crate::types::Offset;
 pub(super) struct SegmentReader<E: Env> {
     rt: Rc<Runtime<E>>,
     path: PathBuf,
+    /// Offset of its first record.
+    base: Offset,
     file: Option<E::File>,
     block_bytes: u64,
     /// Journal tails, in the order of their records: (position, bytes).
@@ -60,6 +62,7 @@ impl<E: Env> SegmentReader<E> {
     pub(super) async fn open(
         rt: &Rc<Runtime<E>>,
         path: &Path,
+        base: Offset,
         block_bytes: usize,
         overlays: Vec<(u64, Slice)>,
     ) -> io::Result<Self> {
@@ -75,7 +78,8 @@ impl<E: Env> SegmentReader<E> {
             rt.flush(file).await?;
         }
         let rt = Rc::clone(rt);
-        Ok(Self { rt, path: path.into(), file, block_bytes: block_bytes as u64, overlays, repairs: BTreeMap::new() })
+        let block_bytes = block_bytes as u64;
+        Ok(Self { rt, path: path.into(), base, file, block_bytes, overlays, repairs: BTreeMap::new() })
     }
 
     /// The bytes of `range`, journal's copies included. What lies behind the file's end reads as zeros.
@@ -165,7 +169,7 @@ impl<E: Env> SegmentReader<E> {
                     }
                     Err(error) => return Ok(Stop::Bad(format!("at position {}: {error}", cursor.position).into())),
                 };
-                if let Some(reason) = refused(&batch, cursor.offset, gaps) {
+                if let Some(reason) = refused(&batch, self.base, cursor.offset, gaps) {
                     return Ok(Stop::Bad(format!("at position {}: {reason}", cursor.position).into()));
                 }
                 let step = each(begin + batch.position as u64, &batch);
@@ -207,13 +211,14 @@ impl<E: Env> SegmentReader<E> {
 }
 
 /// Why a whole batch cannot be the next one of its log, if so.
-fn refused(batch: &Batch<'_>, expected: Offset, gaps: bool) -> Option<String> {
+fn refused(batch: &Batch<'_>, base: Offset, expected: Offset, gaps: bool) -> Option<String> {
     let header = &batch.header;
     if header.base_offset < expected || (!gaps && header.base_offset > expected) {
         return Some(format!("base offset {} where {expected} follows", header.base_offset));
     }
-    if header.last_offset_delta < 0 || header.last_offset().0 == i64::MAX {
-        return Some(format!("last offset delta {}", header.last_offset_delta));
+    // A segment spans fewer offsets than that, or its indexes could not name them.
+    if header.last_offset_delta < 0 || header.last_offset().0.saturating_sub(base.0) > i64::from(i32::MAX) {
+        return Some(format!("base offset {}, last offset delta {}", header.base_offset, header.last_offset_delta));
     }
     batch.verify().err().map(|error| error.to_string())
 }
