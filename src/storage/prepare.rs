@@ -144,7 +144,7 @@ impl<E: Env> Writer<E> {
         let Output::File(file) = self.rt.job(Job::Open(segment.path.clone(), how)).await? else { return no_output() };
         // A start that was killed may have extended it and never flushed: overwrites of such a file need more than a flush of
         // the device.
-        self.rt.flush(&file).await?;
+        self.flush_found(&file).await?;
         let end = self.config.block_ceil(segment.end_position.get());
         let mut file_bytes = self.config.block_floor(segment.file_bytes.get());
         if file_bytes < end {

@@ -157,7 +157,7 @@ impl<E: Env> Writer<E> {
         let Output::File(file) = self.rt.job(Job::Open(path.clone(), how)).await? else { return Ok(()) };
         // A start that was killed may have left it extended and never flushed: overwrites of such a file need more than a flush of
         // the device.
-        self.rt.flush(&file).await?;
+        self.flush_found(&file).await?;
         let bytes = self.config.block_floor(bytes);
         if !self.recycle.add(Spare { path: path.clone(), file, bytes }) {
             self.rt.job(Job::Remove(path)).await?;

@@ -370,6 +370,8 @@ impl<E: Env> Store<E> {
         self.writer.close();
         let mut stopped = Stopped::of(served.iter().map(|(_, entry)| entry));
         let logs = served.into_iter().chain(quarantined).map(|(_, entry)| entry).collect();
+        // A flush that failed on another shard may have taken what was settled here meanwhile.
+        result = result.and(self.writer.directory.offline().map_or(Ok(()), Err));
         if result.is_ok() {
             result = self.write_last(number, logs).await;
         }

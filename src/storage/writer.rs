@@ -237,6 +237,12 @@ impl<E: Env> Writer<E> {
         self.fail_all();
     }
 
+    /// Makes durable what an earlier start, or housekeeping, left of a file. That this fails says as much about what was
+    /// written to other files of the device as any other flush.
+    pub(super) async fn flush_found(self: &Rc<Self>, file: &E::File) -> io::Result<()> {
+        self.rt.flush(file).await.inspect_err(|error| self.take_offline("a flush", error))
+    }
+
     /// Ends the waits of all logs of an offline directory.
     pub(super) fn fail_all(self: &Rc<Self>) {
         let Some(error) = self.directory.offline() else { return };

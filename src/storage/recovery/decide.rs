@@ -98,7 +98,7 @@ struct Walk<'a, E: Env> {
 pub(super) async fn recover<E: Env>(rt: &Rc<Runtime<E>>, known: Known, block_bytes: usize) -> FoundLog {
     let Known { mut found, checkpoint, entries, files } = known;
     let older = older_durable(&entries);
-    let entries = newest_generation(entries, checkpoint.as_ref().map(|(_, generation, clean)| (*generation, *clean)));
+    let entries = newest_generation(entries, checkpoint.as_ref().map(|(_, generation, _)| *generation));
     // A rolled segment's entry says where that ends; the record's other one says where the log does, and carries the chain.
     let mut marks: Vec<Mark> = entries.iter().filter(|entry| entry.kind != Kind::Sealed).map(mark).collect();
     if let Some(newest) = marks.last().map(Mark::at) {
@@ -144,15 +144,12 @@ fn mark(entry: &LogEntry) -> Mark {
     }
 }
 
-/// The entries that count, beside a checkpoint of `(generation, clean)`.
-fn newest_generation(mut entries: Vec<LogEntry>, checkpoint: Option<(u64, bool)>) -> Vec<LogEntry> {
+/// The entries that count, beside a checkpoint of such a generation. Those of its own also where it says that its shard was
+/// closed: without the mark of a clean stop that proves nothing, for another shard's flush may have failed meanwhile, and
+/// with it what this one had settled.
+fn newest_generation(mut entries: Vec<LogEntry>, checkpoint: Option<u64>) -> Vec<LogEntry> {
     let newest = entries.last().map_or(0, |entry| entry.generation);
-    entries.retain(|entry| {
-        let after = checkpoint.is_none_or(|(generation, clean)| {
-            entry.generation > generation || (entry.generation == generation && !clean)
-        });
-        entry.generation == newest && after
-    });
+    entries.retain(|entry| entry.generation == newest && checkpoint.is_none_or(|generation| newest >= generation));
     entries
 }
 
@@ -314,7 +311,7 @@ impl<'a, E: Env> Walk<'a, E> {
         let tails = self.entries.iter().filter(|entry| entry.segment == self.segment && !entry.tail.is_empty());
         let overlays = tails.map(|entry| (entry.tail_position, entry.tail.clone())).collect();
         let path = self.dir.join(segment_file_name(self.segment, "log"));
-        SegmentReader::open(self.rt, &path, self.block_bytes, overlays).await
+        SegmentReader::open(self.rt, &path, self.segment, self.block_bytes, overlays).await
     }
 
     /// Everything up to the cursor counts.
