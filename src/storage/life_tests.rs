@@ -683,3 +683,37 @@ fn retention_gives_whole_segments_to_be_written_again() {
     assert_eq!(life.log(0).log_start_offset(), start);
     assert_eq!(life.contents(0, 1 << 20), whole);
 }
+
+#[test]
+fn a_log_of_old_timestamps_does_not_roll_at_every_roll() {
+    let mut config = config();
+    config.log.retention_ms = 10;
+    let mut life = Life::with(32, config);
+    life.open(1);
+    drop(life.create(0));
+    life.append(0, batch(1, 3000, 1, 1)).unwrap();
+    life.log(0).roll().unwrap();
+    life.append(0, batch(1, 3000, 1, 2)).unwrap();
+    life.wait_durable(0);
+    life.world.run_for_ms(20_000);
+    assert_eq!(life.log(0).log_start_offset(), Offset(1), "the rolled segment went");
+    assert!(life.log(0).active.borrow().is_some(), "the active one was not rolled because another was");
+}
+
+#[test]
+fn a_long_read_of_an_active_segment_takes_no_more_than_the_read_buffers() {
+    let mut config = config();
+    (config.tail_bytes, config.read_bytes) = (256 << 10, 256 << 10);
+    config.log.segment_bytes = 64 << 20;
+    let mut life = Life::with(33, config);
+    life.open(1);
+    drop(life.create(0));
+    for step in 0..200_u8 {
+        life.append(0, batch(1, 8000, 1, step)).unwrap();
+    }
+    life.wait_durable(0);
+    let (log, rt) = (life.log(0), Rc::clone(&life.shard(0).rt));
+    let got = life.block_on(0, async move { fetch(&rt, &log, Offset::ZERO, Offset(200), 2 << 20).await }).unwrap();
+    assert!((8000..=64 << 10).contains(&got.len()), "{} bytes", got.len());
+    assert_eq!(life.contents(0, 2 << 20).len(), 200 * batch(1, 8000, 1, 0).len());
+}

@@ -3,7 +3,7 @@
 //! Called by `store` at every roll and every few minutes. The rules are Kafka's (`UnifiedLog.deleteOldSegments`): by time, a
 //! segment goes when its largest timestamp is older than `retention.ms`; by size, when the log without it still holds
 //! `retention.bytes`. Only what is durable goes, and the active segment stays; an active segment that is too old is
-//! rolled, so that it can go next time.
+//! rolled every few minutes, so that it can go next time.
 
 use std::rc::Rc;
 
@@ -47,16 +47,17 @@ fn expired(segments: &[Candidate], config: &LogConfig, now_ms: i64) -> (usize, b
 }
 
 impl<E: Env> Log<E> {
-    /// Applies the log's retention. Answers how many segments went.
+    /// Applies the log's retention. Answers how many segments went. `rolls`: an active segment that is too old is rolled;
+    /// a roll must not lead to the next one, or a log of old timestamps would get a segment for each batch.
     ///
     /// # Errors
     /// The active segment is too old, and rolling it failed.
-    pub async fn apply_retention(self: &Rc<Self>, now_ms: i64) -> Result<usize, Error> {
+    pub async fn apply_retention(self: &Rc<Self>, now_ms: i64, rolls: bool) -> Result<usize, Error> {
         let durable = self.durable_offset();
         let segments: Vec<Rc<Segment<E>>> = self.segments.borrow().values().cloned().collect();
         let candidates: Vec<Candidate> = segments.iter().map(|segment| self.candidate(segment, durable)).collect();
-        let (count, rolls) = expired(&candidates, &self.config(), now_ms);
-        if rolls && self.failure().is_none() {
+        let (count, too_old) = expired(&candidates, &self.config(), now_ms);
+        if too_old && rolls && self.failure().is_none() {
             self.roll()?;
         }
         if count == 0 {

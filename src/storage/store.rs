@@ -259,13 +259,13 @@ impl<E: Env> Store<E> {
             tracing::warn!(%error, "an index is built anew when it is needed");
         }
         log.forget_index(&segment);
-        self.retain(&log).await;
+        self.retain(&log, false).await;
         self.due.set(true);
         self.news.notify_all();
     }
 
-    async fn retain(&self, log: &Rc<Log<E>>) {
-        match log.apply_retention(self.rt.env().wall_ms()).await {
+    async fn retain(&self, log: &Rc<Log<E>>, rolls: bool) {
+        match log.apply_retention(self.rt.env().wall_ms(), rolls).await {
             Ok(0) => {}
             Ok(segments) => tracing::debug!(log = %log.name(), segments, start = %log.log_start_offset(), "retention"),
             Err(error) => tracing::warn!(%error, "retention"),
@@ -501,7 +501,7 @@ async fn retention<E: Env>(store: Weak<Store<E>>, rt: Rc<Runtime<E>>) {
         rt.sleep_ms(RETENTION_EVERY_MS).await;
         let Some(store) = store.upgrade().filter(|store| !store.closed.get()) else { return };
         for log in store.logs() {
-            store.retain(&log).await;
+            store.retain(&log, true).await;
         }
     }
 }

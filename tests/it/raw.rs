@@ -342,7 +342,6 @@ fn hostile_topic_names_make_nothing() {
 }
 
 #[test]
-#[ignore = "a known defect: beside 200 half-open peers a large Produce sometimes waits over 20 s for receive buffers"]
 fn stalled_half_open_and_idle_connections_cost_little_and_disturb_nobody() {
     let (_dir, mut node, mut other) = started();
     let before = resident_kib(&node);
