@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::config::{Config, Listener};
 use crate::io::device::{self, Device, FlushScope, Proof};
+use crate::io::probe::Blocked;
 use crate::io::socket::Socket;
 use crate::io::{lock, machine, probe};
 
@@ -63,7 +64,9 @@ impl fmt::Display for Check {
 
 /// Kernel, limits, memory and cores.
 pub(super) fn of_machine(config: &Config) -> Vec<Check> {
-    vec![ring(), locked_memory(), open_files(), memory(config), cores(config)]
+    let mut checks = ring();
+    checks.extend([open_files(), memory(config), cores(config)]);
+    checks
 }
 
 /// The data directory, or where it will be made.
@@ -157,30 +160,25 @@ fn refused(listener: &Listener, error: &std::io::Error) -> Check {
     }
 }
 
-fn ring() -> Check {
+/// io_uring, and the memory that it locks: too little of that is one finding.
+fn ring() -> Vec<Check> {
     let kernel = machine::kernel_release();
-    match probe::io_uring() {
+    let ring = match probe::io_uring() {
         Ok(facts) => {
             let buffers = if facts.provided_buffers { "" } else { ", no provided buffers" };
             let wait = if facts.no_iowait { "" } else { ", sleep counts as I/O wait" };
             Check::ok("io_uring", format!("works (kernel {kernel}, {:?} task work{buffers}{wait})", facts.rung))
         }
+        Err(Blocked::Memlock { limit_bytes, needed_bytes }) => {
+            let (limit, needed) = (limit_bytes >> 10, needed_bytes >> 10);
+            let found = format!("{limit} KiB (RLIMIT_MEMLOCK), {needed} KiB are needed for the housekeeping ring");
+            let fix = "Raise it: `ulimit -l unlimited`, LimitMEMLOCK=infinity, or docker run --ulimit memlock=-1";
+            return vec![Check::fatal("locked memory", found, fix)];
+        }
         Err(blocked) => Check::fatal("io_uring", blocked.to_string(), "There is no way to run without io_uring"),
-    }
-}
-
-fn locked_memory() -> Check {
-    let limit = machine::locked_memory();
-    match limit.soft {
-        None => Check::ok("locked memory", "no limit"),
-        Some(bytes) if bytes >= MEMLOCK_BYTES_MIN => Check::ok("locked memory", format!("{} KiB", bytes >> 10)),
-        Some(bytes) => Check::warning(
-            "locked memory",
-            format!("{} KiB (RLIMIT_MEMLOCK)", bytes >> 10),
-            "The housekeeping ring locks 512 KiB and buffers are not registered below it; raise it: `ulimit -l 8192`, \
-             LimitMEMLOCK=8M, or docker run --ulimit memlock=-1",
-        ),
-    }
+    };
+    let locked = machine::locked_memory().soft.map_or("no limit".to_owned(), |bytes| format!("{} KiB", bytes >> 10));
+    vec![ring, Check::ok("locked memory", locked)]
 }
 
 fn open_files() -> Check {
@@ -296,9 +294,6 @@ fn nearest_existing(dir: &Path) -> Option<PathBuf> {
     let absolute = std::path::absolute(dir).ok()?;
     absolute.ancestors().find(|ancestor| ancestor.exists()).map(Path::to_path_buf)
 }
-
-/// What glommio's ring locks for its own buffers.
-const MEMLOCK_BYTES_MIN: u64 = 512 << 10;
 
 /// 1,000 partitions with their segments and as many connections, with room to spare.
 const OPEN_FILES_MIN: u64 = 8192;

@@ -30,7 +30,7 @@ pub(super) struct NodeArgs {
     /// Shards, each on a core of its own [shards; default one for each usable core].
     #[arg(long, value_name = "COUNT")]
     shards: Option<String>,
-    /// This node's id in Metadata [node.id; default 1].
+    /// This node's id in Metadata [node.id; default: the data directory's own, else 1].
     #[arg(long, value_name = "ID")]
     node_id: Option<String>,
     /// Any setting, by its key.

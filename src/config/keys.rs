@@ -52,10 +52,10 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "node.id",
         about: "this node's id in Metadata",
-        default: "1",
+        default: "what the data directory says, else 1",
         set: |draft, value| {
             let id = number(value, 0, i64::from(i32::MAX))?;
-            server(draft, move |config| config.handlers.node_id = fits(id))
+            server(draft, move |config| config.node_id = Some(fits(id)))
         },
     },
     Key {
@@ -123,6 +123,15 @@ pub const KEYS: &[Key] = &[
     },
     Key { name: "log.retention.minutes", about: "the same in minutes", default: "", set: topic_default },
     Key { name: "log.retention.hours", about: "the same in hours", default: "168", set: topic_default },
+    Key {
+        name: "log.retention.check.interval.ms",
+        about: "milliseconds between two looks at what may go",
+        default: "300000",
+        set: |draft, value| {
+            let interval_ms = number(value, 1, i64::MAX)?;
+            storage(draft, move |config| config.retention_check_ms = fits(interval_ms))
+        },
+    },
     Key {
         name: "log.segment.bytes",
         about: "bytes after which a segment is rolled",

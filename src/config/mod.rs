@@ -279,7 +279,7 @@ mod tests {
         settings.extend(from_environment([("RINGMAIN_NUM_PARTITIONS".to_owned(), "3".to_owned())]));
         settings.push(Setting { key: "node.id".into(), value: "9".into(), origin: Origin::Flag("--set".into()) });
         let config = Config::from_settings(&settings, MACHINE).expect("valid");
-        assert_eq!((config.server.handlers.num_partitions, config.server.handlers.node_id), (3, 9));
+        assert_eq!((config.server.handlers.num_partitions, config.server.node_id), (3, Some(9)));
     }
 
     #[test]
@@ -317,6 +317,13 @@ mod tests {
             assert!(config(line).is_err(), "{line}");
         }
         assert!(config("authorizer.class.name=\ncompression.type=producer\nlog.cleanup.policy=delete").is_ok());
+    }
+
+    #[test]
+    fn retention_is_looked_after_as_often_as_kafkas_key_says() {
+        assert_eq!(config("").expect("valid").storage.retention_check_ms, 300_000);
+        let config = config("log.retention.check.interval.ms=1000").expect("valid");
+        assert_eq!((config.storage.retention_check_ms, config.warnings.len()), (1_000, 0));
     }
 
     #[test]

@@ -164,7 +164,7 @@ fn respond<E: Env, R: cold::Response>(header: &RequestHeader, response: &R) -> O
     match cold::encode(header, response) {
         Ok(frame) => Outcome::Reply(frame.into()),
         // A name or message that the version cannot carry: nothing of sense can be said on this connection.
-        Err(error) => Outcome::Close(CloseReason::Malformed(error.to_string())),
+        Err(error) => Outcome::Close(CloseReason::Unanswerable(error.to_string())),
     }
 }
 
@@ -193,4 +193,22 @@ fn later<E: Env>(future: impl Future<Output = Outcome<E>> + 'static) -> Started<
 /// Text as the cold codec has it.
 fn text(of: &str) -> KafkaString {
     KafkaString::from(of.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ApiKey, CloseReason, Outcome, RequestHeader, respond, text};
+    use crate::io::sim::SimEnv;
+    use crate::protocol::cold::metadata_response::MetadataResponseData;
+
+    #[test]
+    fn a_reply_that_its_version_cannot_carry_is_not_the_requests_fault() {
+        // Its strings have lengths of 16 bits.
+        let header = RequestHeader { api_key: ApiKey::Metadata, api_version: 8, correlation_id: 1 };
+        let cluster_id = Some(text(&"x".repeat(40_000)));
+        let response = MetadataResponseData { cluster_id, ..Default::default() };
+        let Outcome::<SimEnv>::Close(reason) = respond(&header, &response) else { panic!("no reply carries it") };
+        assert!(matches!(reason, CloseReason::Unanswerable(_)));
+        assert!(!reason.to_string().contains("malformed request"), "{reason}");
+    }
 }

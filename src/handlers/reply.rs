@@ -134,6 +134,9 @@ pub enum CloseReason {
     /// The frame is not a request that the protocol allows.
     #[error("malformed request: {0}")]
     Malformed(String),
+    /// What there is to say cannot be said in the request's version.
+    #[error("no reply can be given: {0}")]
+    Unanswerable(String),
     /// The API key or its version is not served.
     #[error("unsupported request: API key {key} version {version}")]
     Unsupported {

@@ -30,7 +30,7 @@ impl<E: Env> Handlers<E> {
         later(async move {
             match answer.await {
                 Some(Answer::Forward(Some(frame))) => Outcome::Reply(frame.into()),
-                _ => Outcome::Close(CloseReason::Malformed("refused by the controller".to_owned())),
+                _ => Outcome::Close(CloseReason::Unanswerable("the controller gave none".to_owned())),
             }
         })
     }

@@ -49,6 +49,7 @@ pub mod stats;
 use std::any::Any;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use buf::{AppendBuf, Pool, Slice};
@@ -86,6 +87,8 @@ pub trait Env: Sized + 'static {
     /// How many of the `len` bytes at `position` are in the page cache, as far as can be told without I/O
     /// (`cachestat(2)`, else `preadv2(RWF_NOWAIT)`); all or nothing is an allowed answer.
     fn resident(&self, file: &Self::File, position: u64, len: usize) -> usize;
+    /// The address of a socket's peer, as long as it is connected.
+    fn peer(&self, socket: &Self::Socket) -> Option<SocketAddr>;
     /// Shuts both directions of a socket down, so that operations under way on it end.
     fn shutdown(&self, socket: &Self::Socket);
     /// Makes another shard's pump leave its sleep, after something was put into its mailbox (see [`mailbox`]).

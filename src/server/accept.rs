@@ -3,7 +3,8 @@
 //! Shard 0 counts the connections of every shard: one more when it hands a socket over, as many fewer as that shard
 //! reports ended. So `max.connections` is kept for the node as a whole without anything shared.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::io;
 use std::rc::Rc;
 
 use super::connections::Connections;
@@ -19,6 +20,8 @@ pub struct Accept<E: Env> {
     max_connections: usize,
     /// Connections by shard.
     counts: RefCell<Vec<usize>>,
+    /// How long the last failed attempt was waited after; 0 while connections can be accepted.
+    retry_ms: Cell<u64>,
 }
 
 impl<E: Env> Accept<E> {
@@ -31,7 +34,7 @@ impl<E: Env> Accept<E> {
         max_connections: usize,
     ) -> Rc<Self> {
         let counts = RefCell::new(vec![0; router.shards()]);
-        Rc::new(Self { rt, router, connections, max_connections, counts })
+        Rc::new(Self { rt, router, connections, max_connections, counts, retry_ms: Cell::new(0) })
     }
 
     /// Accepts from one listener for as long as the shard lives.
@@ -39,14 +42,37 @@ impl<E: Env> Accept<E> {
         loop {
             let done = self.rt.submit(Op::Accept { listener: listener.clone() }).await;
             match (done.result, done.back) {
-                (Ok(_), Back::Socket(socket)) => self.place(socket).await,
+                (Ok(_), Back::Socket(socket)) => {
+                    self.accepts_again();
+                    self.place(socket).await;
+                }
                 (Ok(_), _) => {}
                 (Err(error), _) => {
                     // Out of descriptors or memory: what is connected goes on, and ends will free some.
-                    self.connections.log().warn(self.rt.now_ns(), &listener, &format_args!("accept failed: {error}"));
-                    self.rt.sleep_ms(ACCEPT_RETRY_MS).await;
+                    let pause_ms = self.note_failed(&error);
+                    self.rt.sleep_ms(pause_ms).await;
                 }
             }
+        }
+    }
+
+    /// Says once that no connection can be accepted, and answers how long to wait before the next attempt.
+    fn note_failed(&self, error: &io::Error) -> u64 {
+        let pause_ms = self.retry_ms.get();
+        if pause_ms == 0 {
+            tracing::warn!(
+                connections = self.counts.borrow().iter().sum::<usize>(),
+                "no connections can be accepted: {error}. New ones wait until some of those there are end; where it is the \
+                 limit of open files, raise it (`ulimit -n`, LimitNOFILE=) or lower max.connections"
+            );
+        }
+        self.retry_ms.set((pause_ms * 2).clamp(ACCEPT_RETRY_MS_MIN, ACCEPT_RETRY_MS_MAX));
+        self.retry_ms.get()
+    }
+
+    fn accepts_again(&self) {
+        if self.retry_ms.take() > 0 {
+            tracing::info!("connections are accepted again");
         }
     }
 
@@ -60,7 +86,7 @@ impl<E: Env> Accept<E> {
         self.ended(ShardId::FIRST, self.connections.take_ended());
         let Some(shard) = self.choose() else {
             let reason = format_args!("max.connections={} reached", self.max_connections);
-            self.connections.log().warn(self.rt.now_ns(), &socket, &reason);
+            self.connections.log().warn(self.rt.now_ns(), self.rt.env().peer(&socket), &reason);
             self.rt.env().shutdown(&socket);
             return;
         };
@@ -84,4 +110,5 @@ impl<E: Env> Accept<E> {
     }
 }
 
-const ACCEPT_RETRY_MS: u64 = 100;
+const ACCEPT_RETRY_MS_MIN: u64 = 50;
+const ACCEPT_RETRY_MS_MAX: u64 = 1_000;

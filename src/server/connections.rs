@@ -8,6 +8,7 @@
 //! and trickling peers cannot keep buffers from others.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::connection::{Activity, Connection, Ended, Service};
@@ -37,6 +38,10 @@ pub struct Connections<E: Env> {
 
 struct Entry<E: Env> {
     socket: E::Socket,
+    /// Whoever is at the other end; kept, because a connection that is gone cannot be asked any more.
+    peer: Option<SocketAddr>,
+    /// Its end is ours, and was said.
+    told: Cell<bool>,
     activity: Rc<Activity>,
 }
 
@@ -107,7 +112,7 @@ impl<E: Env> Connections<E> {
         if self.stopping.get() {
             activity.stop();
         }
-        let slot = self.insert(Entry { socket, activity });
+        let slot = self.insert(Entry { peer: rt.env().peer(&socket), told: Cell::new(false), socket, activity });
         let this = Rc::clone(self);
         rt.spawn(async move {
             let ended = connection.await;
@@ -135,8 +140,9 @@ impl<E: Env> Connections<E> {
         self.changed.notify_all();
         if let Some(entry) = entry
             && ended.is_fault()
+            && !entry.told.get()
         {
-            self.log.warn(self.rt.now_ns(), &entry.socket, ended);
+            self.log.warn(self.rt.now_ns(), entry.peer, ended);
         }
     }
 
@@ -149,7 +155,9 @@ impl<E: Env> Connections<E> {
             let short = self.budget.short(now_ns);
             for entry in self.open.borrow().iter().flatten() {
                 if let Some(reason) = self.overdue(&entry.activity, now_ns, short) {
-                    self.log.warn(now_ns, &entry.socket, &reason);
+                    if !entry.told.replace(true) {
+                        self.log.warn(now_ns, entry.peer, &reason);
+                    }
                     // Its task is woken by the end of its receive or send.
                     self.rt.env().shutdown(&entry.socket);
                 } else if now_ns.saturating_sub(entry.activity.moved_ns()) >= STALLED_NS && !entry.activity.working() {

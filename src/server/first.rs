@@ -54,7 +54,7 @@ async fn open<E: Env>(node: &Rc<Node<E>>) -> Result<(), Error> {
     })?;
     let rules = Rules { block_bytes: node.storage.disk.block_bytes, salvage: node.config.salvage };
     let mut found = recovery::recover(rt, dir, rules).await?;
-    let identity = Identity::load(rt, dir, Some(node.config.handlers.node_id)).await?;
+    let identity = Identity::load(rt, dir, node.config.node_id).await?;
     found.begin(rt).await?;
     let cluster = Cluster {
         node_id: identity.node_id,
@@ -79,10 +79,11 @@ async fn open<E: Env>(node: &Rc<Node<E>>) -> Result<(), Error> {
     for other in node.router.others() {
         let share = found.take_share(|log| owner(log) == other);
         let (image, directory) = (Arc::clone(&image), Arc::clone(&directory));
-        let open = OpenShard { share, image, directory, cluster_id: Arc::clone(&identity.cluster_id) };
+        let cluster_id = Arc::clone(&identity.cluster_id);
+        let open = OpenShard { share, image, directory, cluster_id, node_id: identity.node_id };
         calls.push((other, node.router.call(other, Call::Open(Box::new(open)))));
     }
-    node.serve(image, &identity.cluster_id).await;
+    node.serve(image, &identity.cluster_id, identity.node_id).await;
     for (shard, call) in calls {
         if !matches!(call.await, Some(Answer::Opened(true))) {
             return Err(Error::Shard { shard, what: "open its logs" });

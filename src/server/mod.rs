@@ -24,6 +24,8 @@ use crate::limits::{self, Memory};
 pub struct Config {
     /// `log.dirs`: the one data directory.
     pub log_dir: PathBuf,
+    /// `node.id`, where the operator set one; else the directory's own, or 1.
+    pub node_id: Option<i32>,
     /// Shards of this run: one for each core that the process may use.
     pub shards: usize,
     /// `--memory`.
@@ -48,6 +50,7 @@ impl Config {
     pub fn new(log_dir: PathBuf, shards: usize, memory: Memory) -> Self {
         Self {
             log_dir,
+            node_id: None,
             shards,
             memory,
             socket_request_max_bytes: limits::SOCKET_REQUEST_MAX_BYTES,

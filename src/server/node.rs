@@ -25,8 +25,8 @@ use super::connection::Service;
 use super::connections::{Connections, Shared};
 use super::receive::ReceiveBudget;
 use super::{Config, first, mail};
-use crate::handlers::Handlers;
 use crate::handlers::reply::Started;
+use crate::handlers::{self, Handlers};
 use crate::io::local::Notify;
 use crate::io::mailbox::{self, Mailbox};
 use crate::io::{Env, Pool, Runtime};
@@ -170,7 +170,7 @@ impl<E: Env> Node<E> {
     /// Opens logs, partitions and handlers. Nothing is asked of the shard before.
     pub(super) async fn open(self: &Rc<Self>, open: OpenShard) -> Result<(), Error> {
         self.open_store(&open.directory, open.share, &open.image).await?;
-        self.serve(open.image, &open.cluster_id).await;
+        self.serve(open.image, &open.cluster_id, open.node_id).await;
         Ok(())
     }
 
@@ -191,7 +191,7 @@ impl<E: Env> Node<E> {
     }
 
     /// Makes partitions of logs that are open, and everything above them.
-    pub(super) async fn serve(self: &Rc<Self>, image: Arc<Image>, cluster_id: &str) {
+    pub(super) async fn serve(self: &Rc<Self>, image: Arc<Image>, cluster_id: &str, node_id: i32) {
         let logs = self.shard.store().logs();
         for log in logs.into_iter().filter(|log| log.id() != METADATA_PARTITION) {
             let id = log.id();
@@ -205,7 +205,8 @@ impl<E: Env> Node<E> {
             }
         }
         self.shard.apply(image).await;
-        let handlers = Handlers::new(Rc::clone(&self.shard), self.config.handlers.clone(), cluster_id.to_owned());
+        let config = handlers::Config { node_id, ..self.config.handlers.clone() };
+        let handlers = Handlers::new(Rc::clone(&self.shard), config, cluster_id.to_owned());
         let _ = self.handlers.set(Rc::clone(&handlers));
         let _ = self.connections.set(self.new_connections(handlers));
         self.start_tasks();

@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::net::SocketAddr;
 
 use crate::limits::PEER_LINES_MAX;
 
@@ -24,12 +25,13 @@ impl PeerLog {
     }
 
     /// One line, or one more that is left out.
-    pub fn warn(&self, now_ns: u64, peer: &impl fmt::Debug, reason: &dyn fmt::Display) {
+    pub fn warn(&self, now_ns: u64, peer: Option<SocketAddr>, reason: &dyn fmt::Display) {
         if let Some(left_out) = self.admit(now_ns) {
             if left_out > 0 {
                 tracing::warn!(left_out, "lines about peers were left out");
             }
-            tracing::warn!(?peer, "connection closed: {reason}");
+            let peer = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
+            tracing::warn!(%peer, "connection closed: {reason}");
         }
     }
 

@@ -126,6 +126,8 @@ pub struct OpenShard {
     pub directory: Arc<Directory>,
     /// `cluster.id`.
     pub cluster_id: Arc<str>,
+    /// `node.id`.
+    pub node_id: i32,
 }
 
 /// One offset to find.

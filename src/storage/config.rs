@@ -36,6 +36,8 @@ pub struct Config {
     pub index_bytes: usize,
     /// Descriptors of rolled segments that one shard keeps open for readers.
     pub descriptors: usize,
+    /// `log.retention.check.interval.ms`.
+    pub retention_check_ms: u64,
     /// `segment.flush=file`: flush every file of a window even where one flush per device is proven enough.
     pub flush_files: bool,
     /// A rule to break, in tests of the simulation.
@@ -107,6 +109,7 @@ impl Default for Config {
             read_bytes: 32 << 20,
             index_bytes: 32 << 20,
             descriptors: 4096,
+            retention_check_ms: 300_000,
             flush_files: false,
             sabotage: Sabotage::None,
         }

@@ -717,3 +717,18 @@ fn a_long_read_of_an_active_segment_takes_no_more_than_the_read_buffers() {
     assert!((8000..=64 << 10).contains(&got.len()), "{} bytes", got.len());
     assert_eq!(life.contents(0, 2 << 20).len(), 200 * batch(1, 8000, 1, 0).len());
 }
+
+#[test]
+fn retention_looks_as_often_as_it_is_told() {
+    for (check_ms, gone) in [(1_000, true), (600_000, false)] {
+        let mut config = config();
+        (config.log.retention_ms, config.retention_check_ms) = (5_000, check_ms);
+        let mut life = Life::with(29, config);
+        life.open(1);
+        drop(life.create(0));
+        life.append(0, batch(1, 3000, 1, 1)).unwrap();
+        life.wait_durable(0);
+        life.world.run_for_ms(20_000);
+        assert_eq!(life.log(0).log_start_offset() == Offset(1), gone, "every {check_ms} ms");
+    }
+}

@@ -158,7 +158,8 @@ impl<E: Env> Store<E> {
             }
         }));
         self.rt.spawn(checkpoints(Rc::downgrade(self), Rc::clone(&self.rt))).detach();
-        self.rt.spawn(retention(Rc::downgrade(self), Rc::clone(&self.rt))).detach();
+        let check_ms = self.writer.config.retention_check_ms;
+        self.rt.spawn(retention(Rc::downgrade(self), Rc::clone(&self.rt), check_ms)).detach();
     }
 
     /// The write side.
@@ -496,9 +497,9 @@ async fn checkpoints<E: Env>(store: Weak<Store<E>>, rt: Rc<Runtime<E>>) {
 }
 
 /// Applies retention to every log again and again.
-async fn retention<E: Env>(store: Weak<Store<E>>, rt: Rc<Runtime<E>>) {
+async fn retention<E: Env>(store: Weak<Store<E>>, rt: Rc<Runtime<E>>, check_ms: u64) {
     loop {
-        rt.sleep_ms(RETENTION_EVERY_MS).await;
+        rt.sleep_ms(check_ms).await;
         let Some(store) = store.upgrade().filter(|store| !store.closed.get()) else { return };
         for log in store.logs() {
             store.retain(&log, true).await;
@@ -514,5 +515,3 @@ const CHECKPOINT_PAUSE_MS: u64 = 1000;
 const CHECKPOINT_EVERY_MS: u64 = 60_000;
 /// More than any checkpoint has.
 const CHECKPOINT_BYTES_MAX: usize = 1 << 30;
-/// `log.retention.check.interval.ms`, at Kafka's default.
-const RETENTION_EVERY_MS: u64 = 300_000;

@@ -152,8 +152,10 @@ fn low_limits_are_said_with_their_values() {
     expect(&limited(&["--nofile", "300"], &doctor), 0, &["300 (RLIMIT_NOFILE, hard)", "LimitNOFILE"]);
     // glommio's ring does not start below 512 KiB.
     let serve = ["serve", "--data", text(&data), "--listeners", &free];
-    expect(&limited(&["--memlock", "65536"], &serve), 1, &["65536", "ulimit -l", "--ulimit memlock"]);
-    expect(&limited(&["--memlock", "65536"], &doctor), 3, &["64 KiB (RLIMIT_MEMLOCK)"]);
+    expect(&limited(&["--memlock", "65536"], &serve), 1, &["64 KiB (RLIMIT_MEMLOCK)", "ulimit -l", "--ulimit memlock"]);
+    let output = limited(&["--memlock", "65536"], &[&doctor[..], &["--json"]].concat());
+    expect(&output, 3, &["64 KiB (RLIMIT_MEMLOCK)"]);
+    assert_eq!(said(&output).matches("MEMLOCK=").count(), 1, "said once: {}", said(&output));
 }
 
 #[test]

@@ -52,9 +52,6 @@ enum Action {
         /// alone are gone.
         #[arg(long)]
         salvage: bool,
-        /// The id that the directory was written under, where it is not 1.
-        #[arg(long, value_name = "ID")]
-        node_id: Option<i32>,
     },
 }
 
@@ -64,11 +61,11 @@ pub(super) fn run(args: &LogArgs, output: &mut Output) -> Result<(), Ended> {
             files.iter().try_for_each(|path| dump::run(path, *records, args.json, output))
         }
         Action::Verify { dir } => verify::run(dir, args.json, output),
-        Action::Close { dir, salvage, node_id } => close(dir, *salvage, *node_id),
+        Action::Close { dir, salvage } => close(dir, *salvage),
     }
 }
 
-fn close(dir: &Path, salvage: bool, node_id: Option<i32>) -> Result<(), Ended> {
+fn close(dir: &Path, salvage: bool) -> Result<(), Ended> {
     // Where nothing is, closing would make a directory.
     if !dir.is_dir() {
         return Err(Ended::Usage(format!("{}: is no directory", dir.display())));
@@ -76,8 +73,5 @@ fn close(dir: &Path, salvage: bool, node_id: Option<i32>) -> Result<(), Ended> {
     let mut config = Config::from_settings(&[], this_machine()).map_err(|error| Ended::Failed(error.to_string()))?;
     config.server.log_dir = dir.to_path_buf();
     config.server.salvage = salvage;
-    if let Some(id) = node_id {
-        config.server.handlers.node_id = id;
-    }
     serve::close(&mut config)
 }

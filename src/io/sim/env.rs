@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -132,6 +133,11 @@ impl Env for SimEnv {
         let state = &mut *self.state.borrow_mut();
         let there = state.disk.read(file.inode(), position, len).map_or(0, <[u8]>::len);
         if state.random.one_in(2) { there } else { 0 }
+    }
+
+    fn peer(&self, socket: &SimSocket) -> Option<SocketAddr> {
+        let peer = u16::try_from(self.state.borrow().net.peer(socket.id())).ok()?;
+        Some(SocketAddr::from((Ipv4Addr::LOCALHOST, peer)))
     }
 
     fn shutdown(&self, socket: &SimSocket) {

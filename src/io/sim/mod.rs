@@ -311,6 +311,11 @@ impl World {
         state.net.listen(state.process)
     }
 
+    /// From now on every accept fails for want of descriptors (EMFILE), or none does.
+    pub fn fail_accepts(&self, fail: bool) {
+        self.state.borrow_mut().net.accepts_fail = fail;
+    }
+
     /// Connects to a listening socket; the answer is the client's end, to be used through [`World::client`].
     pub fn connect(&self, listener: &SimSocket) -> io::Result<SimSocket> {
         let state = &mut *self.state.borrow_mut();

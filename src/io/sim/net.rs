@@ -57,6 +57,8 @@ struct End {
 #[derive(Debug, Default)]
 pub(super) struct Net {
     ends: Vec<End>,
+    /// Accepts fail for want of descriptors.
+    pub(super) accepts_fail: bool,
 }
 
 impl Net {
@@ -200,6 +202,11 @@ impl Net {
         let end = &mut self.ends[socket];
         while !end.accepting.is_empty() && (end.shut || !end.accepts.is_empty()) {
             let Some(wait) = end.accepting.pop_front() else { return };
+            if self.accepts_fail {
+                let result = Err(io::Error::from_raw_os_error(libc::EMFILE));
+                ended.push(Ended { wait, result, back: Back::Nothing });
+                continue;
+            }
             let (result, back) = match end.accepts.pop_front() {
                 Some(accepted) if !end.shut => (Ok(0), Back::Socket(accepted)),
                 Some(_) | None => (Err(io::ErrorKind::InvalidInput.into()), Back::Nothing),

@@ -12,7 +12,7 @@ fn a_full_disk_is_an_error_in_time_and_reads_go_on() {
         let world = World::new(11, Faults::default());
         // Journals, metadata and what is kept in reserve leave about 10 MiB.
         world.mount(Path::new("/data"), Device::Overwrite, 24 << 20);
-        let bench = Bench::on(world, 2, |storage| storage.reserve_bytes = 4 << 20);
+        let bench = Bench::on(world, 2, None, |storage| storage.reserve_bytes = 4 << 20);
         let mut client = bench.client();
         client.create("t", 4);
         let sent: Vec<_> = (0..4).map(|p| ("t", p, batch(0, 10, 9_000))).collect();

@@ -3,10 +3,13 @@
 mod faults;
 mod fetch;
 mod node;
+mod operator;
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 use std::task::Context;
 
 use bytes::Bytes;
@@ -130,6 +133,31 @@ async fn receive(rt: Rc<Runtime<SimEnv>>, socket: SimSocket, count: usize) -> Ve
         }
     }
     bytes
+}
+
+/// Where lines go that a test looks at.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("nobody panicked").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What is logged meanwhile, from the level of warnings on.
+fn logged(run: impl FnOnce()) -> String {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false);
+    tracing::subscriber::with_default(subscriber.with_max_level(tracing::Level::WARN).finish(), run);
+    let bytes = std::mem::take(&mut *lines.0.lock().expect("nobody panicked"));
+    String::from_utf8(bytes).expect("text")
 }
 
 fn framed(body: &[u8]) -> Vec<u8> {

@@ -12,7 +12,7 @@ use crate::io::{Back, Op, Pool, Runtime, Slice};
 use crate::limits::Memory;
 use crate::protocol::ErrorCode;
 use crate::protocol::cold::metadata_request::{MetadataRequestData, MetadataRequestTopic};
-use crate::protocol::cold::{KafkaString, decode_response, encode_request};
+use crate::protocol::cold::{KafkaString, Request, decode_response, encode_request};
 use crate::record::build::{BatchBuilder, NewRecord};
 use crate::server::Config;
 use crate::server::node::{self, Setup};
@@ -23,6 +23,7 @@ pub(super) struct Bench {
     pub(super) world: Rc<World>,
     shards: u16,
     storage: storage::Config,
+    pub(super) node_id: Option<i32>,
     listener: Option<SimSocket>,
     stop: Option<SimSocket>,
 }
@@ -34,11 +35,11 @@ impl Bench {
 
     /// With settings of the log that differ.
     pub(super) fn with(seed: u64, shards: u16, set: impl Fn(&mut storage::Config)) -> Self {
-        Self::on(World::new(seed, Faults::default()), shards, set)
+        Self::on(World::new(seed, Faults::default()), shards, None, set)
     }
 
     /// On a machine that is there already.
-    pub(super) fn on(world: Rc<World>, shards: u16, set: impl Fn(&mut storage::Config)) -> Self {
+    pub(super) fn on(world: Rc<World>, shards: u16, node_id: Option<i32>, set: impl Fn(&mut storage::Config)) -> Self {
         let mut storage = storage::Config {
             journal_bytes: 4 << 20,
             window_journal_bytes: 256 << 10,
@@ -49,17 +50,18 @@ impl Bench {
             ..storage::Config::default()
         };
         set(&mut storage);
-        let mut bench = Self { world, shards, storage, listener: None, stop: None };
+        let mut bench = Self { world, shards, storage, node_id, listener: None, stop: None };
         bench.start();
         bench
     }
 
-    fn start(&mut self) {
+    pub(super) fn start(&mut self) {
         self.world.take_lock();
         let runtimes = self.world.start(self.shards);
         let (listener, signal) = (self.world.listen(), self.world.listen());
         let mut config = Config::new(PathBuf::from("/data"), runtimes.len(), Memory::new(64 << 20));
         config.stop_wait_ms = 2_000;
+        config.node_id = self.node_id;
         let config = Arc::new(config);
         // The other end of a connection to ourselves is the signal.
         self.stop = Some(self.world.connect(&signal).expect("the process lives"));
@@ -89,7 +91,7 @@ impl Bench {
     }
 
     /// Stops the node cleanly, and lets all that it started end.
-    fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         let stop = self.stop.take().expect("started");
         let rt = self.world.client();
         let of = Rc::clone(&rt);
@@ -141,6 +143,12 @@ impl Client {
             }
         });
         received.expect("an answer or the end")
+    }
+
+    /// Sends a request of a cold API, and decodes the answer.
+    pub(super) fn ask<R: Request>(&self, request: &R) -> R::Response {
+        self.send(encode_request(8, "test", request).expect("encodes").to_vec());
+        decode_response::<R>(self.receive().split_off(4).into()).expect("decodes").1
     }
 
     pub(super) fn create(&mut self, topic: &str, partitions: i32) {
