@@ -78,8 +78,8 @@ fn create_dir(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             create_dir(path.parent().ok_or(error)?)?;
-            fs::create_dir(path)?;
-            flush_parent(path)
+            // Another shard's job may make it at the same time.
+            create_dir(path)
         }
         Err(error) => Err(error),
     }

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use super::super::{Entry, Extents, Job, Kernel, OpenHow, Output, Prepare};
+use super::super::{Entry, Extents, Job, Kernel, Op, OpenHow, Output, Prepare};
 use super::{DIRECT, on_shard, open};
 use crate::io::files::scratch_dir;
 
@@ -184,4 +184,22 @@ fn jobs_from_two_shards_are_answered_to_the_one_that_asked() {
     })
     .expect("run");
     assert_eq!(counts, [100, 100]);
+}
+
+#[test]
+fn shards_that_make_one_directory_at_the_same_time_all_have_it() {
+    let dir = scratch_dir();
+    let root = dir.path().to_owned();
+    on_shard(move |runtime| {
+        let root = root.clone();
+        async move {
+            for round in 0..50 {
+                let deep = root.join(format!("{round}/own"));
+                let jobs: Vec<_> = (0..8).map(|_| runtime.submit(Op::Job(Job::CreateDir(deep.clone())))).collect();
+                for job in jobs {
+                    job.await.result.expect("made, or there already");
+                }
+            }
+        }
+    });
 }
