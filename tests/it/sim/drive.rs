@@ -72,7 +72,7 @@ fn live(world: &World, lived: &Lived, life: &Life) {
                 assert!(world.run_until(|| lived.done() == all), "a client or the close hangs");
             }
             End::Kill | End::Crash => {
-                let over = || lived.model.ops() >= lived.until_ops || lived.done() == all;
+                let over = || lived.is_worked_off() || lived.done() == all;
                 assert!(world.run_until(over), "a client hangs");
                 world.run_for_us(life.after_us);
             }

@@ -29,7 +29,7 @@ pub struct Lived {
     /// A flush failed since the last time that a node was up.
     weak: bool,
     /// Operations of all lives so far, at which the clients of this one go home.
-    pub until_ops: u64,
+    until_ops: u64,
     /// The store is closed at the end.
     closes: bool,
     up: Arc<AtomicUsize>,
@@ -58,6 +58,11 @@ impl Lived {
     /// Shards whose clients have gone home, and whose store is closed if it is to be.
     pub fn done(&self) -> usize {
         self.done.load(Ordering::Relaxed)
+    }
+
+    /// Whether the clients may go home.
+    pub fn is_worked_off(&self) -> bool {
+        self.model.ops() >= self.until_ops
     }
 
     fn chance(&self, salt: u64) -> Chance {
@@ -152,7 +157,7 @@ async fn read<E: Env>(rt: &Rc<Runtime<E>>, lived: &Lived, held: &Held<E>, from: 
 
 async fn client<E: Env>(rt: Rc<Runtime<E>>, lived: Lived, logs: Rc<Vec<Held<E>>>, mut chance: Chance) {
     let mut acks = Vec::new();
-    while lived.model.ops() < lived.until_ops {
+    while !lived.is_worked_off() {
         lived.model.op();
         let held = &logs[usize::try_from(chance.within(0, logs.len() as u64 - 1)).expect("few")];
         let log = &held.log;

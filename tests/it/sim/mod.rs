@@ -3,6 +3,7 @@
 //! ```text
 //!   script   what a seed decides: block size, device, faults, lives and how each ends
 //!   drive    runs a script through a simulated world
+//!   kernel   runs scripts on the real kernel
 //!   life     one shard's life, the same body on the simulator and on the kernel
 //!   model    what was handed in and what was promised; compares
 //!   store    how storage/ is opened, read and closed
@@ -12,6 +13,7 @@
 //! A failing seed is printed and is the whole reproduction: `scripts/sim-soak --from SEED --seeds 1`.
 
 mod drive;
+mod kernel;
 mod life;
 mod model;
 mod planted;
