@@ -732,3 +732,34 @@ fn retention_looks_as_often_as_it_is_told() {
         assert_eq!(life.log(0).log_start_offset() == Offset(1), gone, "every {check_ms} ms");
     }
 }
+
+#[test]
+fn the_journal_before_last_is_written_again_and_its_old_records_do_not_count() {
+    let mut life = Life::new(34);
+    let mut model = Model::default();
+    for start in 1..=6_u8 {
+        life.open(1);
+        if start == 1 {
+            drop(life.create(0));
+        }
+        let mut names = life.names(".ringmain/recycle");
+        names.retain(|name| name.starts_with("journal-"));
+        let spare = if start == 1 { Vec::new() } else { vec![format!("journal-0-{}", start - 1)] };
+        assert_eq!(names, spare, "start {start}");
+        // Fewer records each time: those of the start before last lie behind them.
+        for step in 0..40 - 5 * start {
+            let bytes = batch(1, 300, i64::from(step), start);
+            let end = life.append(0, bytes.clone()).unwrap();
+            life.wait_durable(0);
+            model.push(bytes, end);
+        }
+        let acked = life.log(0).durable_offset();
+        if start < 6 {
+            assert!(life.stop());
+            continue;
+        }
+        life.crash();
+        life.open(1);
+        model.check(&life.contents(0, 1 << 20), acked, "after a crash");
+    }
+}

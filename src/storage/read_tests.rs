@@ -197,7 +197,7 @@ fn indexes_over_their_budget_grow_slower_and_those_of_rolled_segments_go() {
     assert_eq!(entries(7), 1, "over it one every 64 KiB");
     let counted = || life.log(0).writer.reads.indexes.bytes();
     assert!(counted().0 > 1 << 10);
-    // A second segment each: those of the first ones are rolled, and all but the last to be noted were dropped.
+    // A second segment each: those of the first ones are rolled, and the oldest noted were dropped.
     for partition in 0..8 {
         for step in 0..8_u8 {
             life.append(partition, batch(1, 4500, i64::from(step), step)).unwrap();
@@ -206,7 +206,8 @@ fn indexes_over_their_budget_grow_slower_and_those_of_rolled_segments_go() {
     }
     life.world.run_for_ms(5000);
     let loaded = |partition| life.log(partition).segments.borrow()[&Offset::ZERO].index.borrow().is_some();
-    assert_eq!((0..8).filter(|partition| loaded(*partition)).count(), 1);
+    let kept = (0..8).filter(|partition| loaded(*partition)).count();
+    assert!((1..4).contains(&kept) && counted().1 <= 1 << 10, "{kept} are kept: {:?}", counted());
     assert!(counted().0 < 8 * 300, "what is rolled counts no more among the active: {:?}", counted());
 }
 

@@ -3,13 +3,17 @@
 //! A tail (the bytes after a log's last full block) lives in journals only. So before the journals of earlier starts may
 //! go, each log whose end came from one gets an entry in the new journal, flushed: its end, its tail, chain 0. The record
 //! says that itself is flushed, because all it speaks of was read back after a flush.
+//!
+//! A journal's blocks must be written ones before the first record, which takes 128 MiB of zeros a shard. So the journal of the
+//! start before last is used again where there is one: `Found::finish` puts it into the pool under its own name. What it
+//! still holds is of an earlier start by every record's own word, and does not count.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::{FoundLog, OWN_DIR, RecoveryError, journal_name};
-use crate::io::{AppendBuf, Env, Job, OpenHow, Output, Prepare, Runtime, Slice};
+use super::{FoundLog, JOURNAL_PREFIX, OWN_DIR, RECYCLE_DIR, RecoveryError, journal_name, parse_name};
+use crate::io::{AppendBuf, Entry as DirEntry, Env, Job, OpenHow, Output, Prepare, Runtime, Slice};
 use crate::storage::Config;
 use crate::storage::journal::record::{ENTRY_BYTES, Encoder, Entry, HEADER_BYTES, Header, Kind};
 use crate::storage::writer::{JournalStart, Writer};
@@ -30,11 +34,47 @@ pub(in crate::storage) async fn open_journal<E: Env>(
     let tails: u64 = live.iter().map(|log| (2 * ENTRY_BYTES + log.tail.len()) as u64).sum();
     let least = Writer::<E>::journal_bytes_min(config).max(tails * TAILS_SHARE);
     let bytes = config.block_ceil(config.journal_bytes.max(least));
-    let file = prepare(rt, &path, bytes).await.map_err(failed)?;
+    let file = match spare(rt, dir, &path, generation, bytes).await {
+        Some(file) => file,
+        None => prepare(rt, &path, bytes).await.map_err(failed)?,
+    };
     let mut start = JournalStart { file, bytes, generation, position: 0, sequence: FIRST_SEQUENCE };
     let places = carry(rt, config, &mut start, &live).await.map_err(failed)?;
     rt.flush(&start.file).await.map_err(failed)?;
     Ok((start, places))
+}
+
+/// A journal of an earlier start, in the pool.
+pub(super) struct SpareJournal {
+    pub(super) path: PathBuf,
+    generation: u64,
+    bytes: u64,
+}
+
+/// The journals in the pool.
+pub(super) async fn spares<E: Env>(rt: &Rc<Runtime<E>>, dir: &Path) -> Vec<SpareJournal> {
+    let dir = dir.join(OWN_DIR).join(RECYCLE_DIR);
+    let Ok(Output::Entries(files)) = rt.job(Job::List(dir.clone())).await else { return Vec::new() };
+    let spare = |file: DirEntry| {
+        let (_, generation) = parse_name(&file.name, JOURNAL_PREFIX)?;
+        Some(SpareJournal { path: dir.join(&file.name), generation, bytes: file.len })
+    };
+    files.into_iter().filter_map(spare).collect()
+}
+
+/// Takes a journal of just this length from the pool. Other shards do so at the same time: a rename has one winner.
+async fn spare<E: Env>(rt: &Rc<Runtime<E>>, dir: &Path, path: &Path, generation: u64, bytes: u64) -> Option<E::File> {
+    let fits = |spare: &SpareJournal| spare.bytes == bytes && spare.generation < generation;
+    for spare in spares(rt, dir).await.into_iter().filter(fits) {
+        if rt.job(Job::Rename(spare.path, path.into())).await.is_err() {
+            continue;
+        }
+        let how = OpenHow { write: true, create: false, direct: true };
+        let Output::File(file) = rt.job(Job::Open(path.into(), how)).await.ok()? else { return None };
+        // A start that was killed may have made it and never flushed.
+        return rt.flush(&file).await.ok().map(|()| file);
+    }
+    None
 }
 
 async fn prepare<E: Env>(rt: &Rc<Runtime<E>>, path: &Path, bytes: u64) -> io::Result<E::File> {

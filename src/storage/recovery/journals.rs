@@ -66,12 +66,12 @@ struct Found {
 }
 
 impl Journals {
-    /// Takes in one journal file.
-    pub(super) fn add(&mut self, shard: u16, file: Vec<u8>, block_bytes: usize) {
+    /// Takes in the journal file of a shard's start. Records of other starts are what its file held before (`carry`).
+    pub(super) fn add(&mut self, shard: u16, generation: u64, file: Vec<u8>, block_bytes: usize) {
         let mut file = file;
-        let mut found = scan(&file, block_bytes);
+        let mut found = scan(&file, generation, block_bytes);
         if mend(&mut file, &found, block_bytes) {
-            found = scan(&file, block_bytes);
+            found = scan(&file, generation, block_bytes);
         }
         for (gap, sequence) in gaps(&found) {
             self.note_damage(shard, &file, gap, sequence, block_bytes);
@@ -149,14 +149,16 @@ impl Journals {
     }
 }
 
-/// Every intact record, in the order of (generation, sequence).
-fn scan(file: &[u8], block_bytes: usize) -> Vec<Found> {
+/// Every intact record of a start, in the order of their sequence.
+fn scan(file: &[u8], generation: u64, block_bytes: usize) -> Vec<Found> {
     let mut found = Vec::new();
     let mut at = 0;
     while at + HEADER_BYTES <= file.len() {
         match record::decode(&file[at..]) {
             Ok((header, _)) => {
-                found.push(Found { header, at });
+                if header.generation == generation {
+                    found.push(Found { header, at });
+                }
                 at += header.record_bytes.next_multiple_of(block_bytes);
             }
             Err(_) => at += block_bytes,

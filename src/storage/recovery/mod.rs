@@ -2,7 +2,7 @@
 //!
 //! `server/` calls [`recover`] on one shard while it holds the directory's lock and before any other file is touched;
 //! it gives each shard its logs ([`Found::take_share`]); each shard opens its [`Store`](crate::storage::Store) with them; then
-//! [`Found::finish`] removes the journals of earlier starts.
+//! [`Found::finish`] puts the journals of earlier starts away.
 //!
 //! ```text
 //!   .kafka_cleanshutdown  our checkpoints      journals        what happens
@@ -260,7 +260,8 @@ impl Found {
     }
 
     /// Removes what earlier starts left: deleted logs, checkpoints, journals, where every one of `shards` has written a
-    /// checkpoint of its own. Every shard has opened its store. Journals that are evidence of a quarantine are put aside.
+    /// checkpoint of its own. Every shard has opened its store. Journals that are evidence of a quarantine are put aside;
+    /// others become the files of the next start's journals.
     pub async fn finish<E: Env>(self, rt: &Rc<Runtime<E>>, shards: u16) {
         for path in &self.deleted {
             removed(rt, path).await;
@@ -275,8 +276,14 @@ impl Found {
                 return;
             }
         }
-        let aside = self.dir.join(OWN_DIR).join(QUARANTINE_DIR);
-        let kept = self.evidence && rt.job(Job::CreateDir(aside.clone())).await.is_ok();
+        let aside = self.dir.join(OWN_DIR).join(if self.evidence { QUARANTINE_DIR } else { RECYCLE_DIR });
+        if !self.evidence {
+            for spare in carry::spares(rt, &self.dir).await {
+                // Nobody took it at this start: it has another length.
+                removed(rt, &spare.path).await;
+            }
+        }
+        let kept = rt.job(Job::CreateDir(aside.clone())).await.is_ok();
         for path in &self.old_journals {
             match path.file_name().filter(|_| kept) {
                 Some(name) => told(path, rt.job(Job::Rename(path.clone(), aside.join(name))).await),
@@ -469,7 +476,8 @@ impl<E: Env> Reading<E> {
     async fn recycled(&self) -> Result<Vec<(PathBuf, u64)>, RecoveryError> {
         let dir = self.dir.join(OWN_DIR).join(RECYCLE_DIR);
         let files = self.list(&dir).await?;
-        Ok(files.into_iter().filter(|file| !file.is_dir).map(|file| (dir.join(&file.name), file.len)).collect())
+        let segment = |file: &Entry| !file.is_dir && !file.name.starts_with(JOURNAL_PREFIX);
+        Ok(files.into_iter().filter(segment).map(|file| (dir.join(&file.name), file.len)).collect())
     }
 
     async fn clean_number(&self) -> Result<Option<i64>, RecoveryError> {
@@ -521,10 +529,10 @@ impl<E: Env> Reading<E> {
 
     async fn journaled_logs(&self, own: &OwnFiles, dirs: &[String]) -> Result<Vec<FoundLog>, RecoveryError> {
         let mut journals = Journals::default();
-        for OwnFile { path, shard, .. } in &own.journals {
+        for OwnFile { path, shard, generation } in &own.journals {
             let failed = |cause| RecoveryError::Io { what: "read", path: path.clone(), cause };
             self.flush(path).await.map_err(failed)?;
-            journals.add(*shard, self.read(path).await.map_err(failed)?, self.rules.block_bytes);
+            journals.add(*shard, *generation, self.read(path).await.map_err(failed)?, self.rules.block_bytes);
         }
         let checkpoints = own.logs();
         let mut logs = Vec::new();
