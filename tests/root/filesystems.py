@@ -24,6 +24,18 @@ def run(*command):
     return done.stdout.strip()
 
 
+def unmount(place):
+    """The kernel closes the files of a ring a while after the process has ended, killed or not, and until then it is busy."""
+    until = time.monotonic() + 15
+    while True:
+        try:
+            return run("umount", place)
+        except AssertionError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.1)
+
+
 class Image:
     """A file system in a file, mounted through a loop device."""
 
@@ -50,15 +62,7 @@ class Image:
 
     def close(self):
         if self.mounted:
-            # The ring of a killed node keeps its files until its last write has ended.
-            for attempt in range(50):
-                try:
-                    run("umount", self.mount_point)
-                    break
-                except AssertionError:
-                    if attempt == 49:
-                        raise
-                    time.sleep(0.1)
+            unmount(self.mount_point)
             self.mounted = False
         run("losetup", "--detach", self.device)
 

@@ -2,7 +2,7 @@
 import subprocess
 import unittest
 
-from filesystems import Image, run
+from filesystems import Image, run, unmount
 from node import BINARY, WORK, Node
 from wire import Client, batch
 
@@ -63,7 +63,7 @@ class Places(unittest.TestCase):
                     Client(node.port).produce("works", 0, batch([b"value"]))
                     node.stop()
             finally:
-                run("umount", base / "merged")
+                unmount(base / "merged")
 
 
 if __name__ == "__main__":
