@@ -29,7 +29,7 @@ use crate::handlers::reply::Started;
 use crate::handlers::{self, Handlers};
 use crate::io::local::Notify;
 use crate::io::mailbox::{self, Mailbox};
-use crate::io::{Env, Pool, Runtime};
+use crate::io::{Env, Pool, Runtime, copy, stats};
 use crate::limits::mailbox_max;
 use crate::metadata::{Image, METADATA_PARTITION, MetadataError, TopicDefaults, identity, metadata_log_config};
 use crate::partition;
@@ -126,6 +126,7 @@ pub async fn run<E: Env>(rt: Rc<Runtime<E>>, setup: Setup<E>, receive_pool: Pool
         accept: OnceCell::new(),
         closed: Cell::new(None),
         ended: Notify::default(),
+        copies: Cell::new(None),
     });
     let mail = rt.spawn(mail::read(Rc::clone(&node)));
     let result = if rt.shard() == ShardId::FIRST {
@@ -154,6 +155,8 @@ pub(super) struct Node<E: Env> {
     /// Whether the shard has been closed, and cleanly.
     closed: Cell<Option<bool>>,
     ended: Notify,
+    /// What [`Node::report_copies`] said last.
+    copies: Cell<Option<(u64, u64, u64)>>,
 }
 
 impl<E: Env> Node<E> {
@@ -257,6 +260,20 @@ impl<E: Env> Node<E> {
     fn report_figures(&self) {
         if let Some(summary) = self.handlers().and_then(|handlers| handlers.figures().take()) {
             tracing::info!(shard = self.rt.shard().0, "latency: {summary}");
+        }
+        if self.rt.shard() == ShardId::FIRST {
+            self.report_copies();
+        }
+    }
+
+    /// The counters are those of the whole process since its start: one shard tells them, and not again while they stand.
+    fn report_copies(&self) {
+        let figures @ (copied, journaled, sendfiles) =
+            (copy::copied_bytes(), copy::journaled_bytes(), stats::totals().sendfiles);
+        if self.copies.replace(Some(figures)) != Some(figures) {
+            tracing::info!(
+                "copies: {copied} record bytes, {journaled} bytes of block tails into journals; {sendfiles} sendfile calls"
+            );
         }
     }
 

@@ -10,6 +10,7 @@
 
 mod cli;
 mod clients_rdkafka;
+mod copies;
 mod kill9;
 mod node;
 mod raw;

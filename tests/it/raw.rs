@@ -98,7 +98,8 @@ fn produce_frame(acks: i16, topic: &str, partition: i32, batch: &[u8]) -> Vec<u8
     request(0, 7, &body)
 }
 
-fn fetch_frame(topic: &str, offset: i64, max_bytes: i32) -> Vec<u8> {
+/// A Fetch (version 4) of partition 0.
+pub fn fetch_frame(topic: &str, offset: i64, max_bytes: i32) -> Vec<u8> {
     let mut body = (-1_i32).to_be_bytes().to_vec();
     body.extend([100_i32, 1, max_bytes].map(i32::to_be_bytes).concat());
     body.push(0);
@@ -111,7 +112,8 @@ fn fetch_frame(topic: &str, offset: i64, max_bytes: i32) -> Vec<u8> {
     request(1, 4, &body)
 }
 
-fn batch(count: usize, bytes: usize) -> Vec<u8> {
+/// A batch of so many records of so many bytes each.
+pub fn batch(count: usize, bytes: usize) -> Vec<u8> {
     let records: Vec<_> =
         (0..count).map(|n| NewRecord::value(1_000, vec![u8::try_from(n % 256).expect("small"); bytes])).collect();
     BatchBuilder::default().build(&records)
