@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 pub struct Server {
     child: Child,
     pub address: SocketAddr,
-    pub started_in: Duration,
 }
 
 impl Server {
@@ -31,7 +30,7 @@ impl Server {
         let mut child = command.spawn()?;
         loop {
             if TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_ok() {
-                return Ok(Self { child, address, started_in: begun.elapsed() });
+                return Ok(Self { child, address });
             }
             if let Some(status) = child.try_wait()? {
                 return Err(io::Error::other(format!("the server ended before it answered: {status}")));

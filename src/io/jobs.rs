@@ -1,7 +1,7 @@
 //! What the housekeeping thread does with plain, blocking system calls: everything but the writing of zeros.
 //!
-//! Each function runs on a thread where waiting is allowed. Durability is part of each job, as [`Job`] says: a name that
-//! was made, changed or removed is flushed in its directory before the job is answered.
+//! Each function runs on a thread where waiting is allowed. Durability is part of each job, as [`Job`] says: where it says
+//! no other, a name that was made, changed or removed is flushed in its directory before the job is answered.
 #![expect(unsafe_code, reason = "FIEMAP and readahead have no safe wrapper")]
 
 use std::fs;
@@ -16,7 +16,7 @@ use rustix::fs::FallocateFlags;
 
 use super::housekeeping::Housekeeping;
 use super::kernel::{File, Kernel};
-use super::{Extents, Job, OpenHow, Output, Prepare, Stat, files};
+use super::{Extents, Job, OpenHow, Output, Prepare, Slice, Stat, files};
 
 /// Does a job.
 pub(super) fn run(job: Job<Kernel>, keeper: &Housekeeping) -> io::Result<Output<Kernel>> {
@@ -27,9 +27,12 @@ pub(super) fn run(job: Job<Kernel>, keeper: &Housekeeping) -> io::Result<Output<
         Job::Stat(path) => stat(&path).map(Output::Stat),
         Job::ReadFile(path, max) => files::read_at_most(&path, max).map(Output::Bytes),
         Job::WriteFile(path, bytes) => write_file(&path, &bytes).map(none),
+        Job::WriteEnd(path, position, slices) => write_end(&path, position, &slices).map(none),
+        Job::FlushFileSystem(dir) => Ok(rustix::fs::syncfs(fs::File::open(dir)?).map(none)?),
         Job::Rename(from, to) => rename(&from, &to).map(none),
         Job::Remove(path) => remove(&path).map(none),
         Job::Truncate(file, len) => truncate(&file, len).map(none),
+        Job::TruncateLater(file, len) => Ok(rustix::fs::ftruncate(&file, len).map(none)?),
         Job::PrepareRange(file, range, Prepare::Allocate) => {
             allocate(&file, &range).and_then(|()| flush(&file)).map(none)
         }
@@ -101,6 +104,16 @@ fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(&beside, path)?;
     flush_parent(path)
+}
+
+fn write_end(path: &Path, position: u64, slices: &[Slice]) -> io::Result<()> {
+    let file = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o644).open(path)?;
+    let mut end = position;
+    for slice in slices {
+        file.write_all_at(slice, end)?;
+        end += slice.len() as u64;
+    }
+    if file.metadata()?.len() == end { Ok(()) } else { file.set_len(end) }
 }
 
 fn rename(from: &Path, to: &Path) -> io::Result<()> {

@@ -196,12 +196,20 @@ pub enum Job<E: Env> {
     ReadFile(PathBuf, usize),
     /// Replaces a file's contents: a temporary file, flushed, renamed, directory flushed. Old or new after a crash.
     WriteFile(PathBuf, Vec<u8>),
+    /// Writes bytes at a position through the page cache and ends the file behind them, making it where it is missing.
+    /// Nothing is flushed: after a crash any of it may be there, until [`Job::FlushFileSystem`] has completed.
+    WriteEnd(PathBuf, u64, Vec<Slice>),
+    /// Makes durable whatever was done before to the file system of a directory (`syncfs(2)`): dear, and the cheapest there is
+    /// for thousands of files.
+    FlushFileSystem(PathBuf),
     /// Renames and flushes both directories. Durable when it completes.
     Rename(PathBuf, PathBuf),
     /// Removes a file, or a directory with all that is in it, and flushes the parent directory.
     Remove(PathBuf),
     /// Sets a file's length and flushes it.
     Truncate(E::File, u64),
+    /// Sets a file's length. Nothing is flushed, as in [`Job::WriteEnd`].
+    TruncateLater(E::File, u64),
     /// Extends the file to `to` where it is shorter and makes `from..to` ready for overwrites, flushed.
     PrepareRange(E::File, std::ops::Range<u64>, Prepare),
     /// What FIEMAP says of a range (ioctl_fiemap(2)): [`Output::Extents`].
@@ -228,9 +236,12 @@ impl<E: Env> fmt::Debug for Job<E> {
             Self::Stat(path) => write!(f, "Stat({})", path.display()),
             Self::ReadFile(path, max) => write!(f, "ReadFile({}, {max})", path.display()),
             Self::WriteFile(path, bytes) => write!(f, "WriteFile({}, {} bytes)", path.display(), bytes.len()),
+            Self::WriteEnd(path, position, _) => write!(f, "WriteEnd({}, {position})", path.display()),
+            Self::FlushFileSystem(dir) => write!(f, "FlushFileSystem({})", dir.display()),
             Self::Rename(from, to) => write!(f, "Rename({}, {})", from.display(), to.display()),
             Self::Remove(path) => write!(f, "Remove({})", path.display()),
             Self::Truncate(file, len) => write!(f, "Truncate({file:?}, {len})"),
+            Self::TruncateLater(file, len) => write!(f, "TruncateLater({file:?}, {len})"),
             Self::PrepareRange(file, range, how) => write!(f, "PrepareRange({file:?}, {range:?}, {how:?})"),
             Self::Extents(file, range) => write!(f, "Extents({file:?}, {range:?})"),
             Self::ReadAhead(file, range) => write!(f, "ReadAhead({file:?}, {range:?})"),

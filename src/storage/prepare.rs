@@ -269,17 +269,6 @@ impl<E: Env> Segment<E> {
         let wanted = if self.sealed.get() { last_block_end } else { self.wanted.get() };
         self.prepared.get() < wanted || self.file.borrow().is_none()
     }
-
-    /// Ends when blocks up to `position` can be written; false where they never can.
-    pub(super) async fn wait_room(&self, position: u64) -> bool {
-        loop {
-            let news = self.news.wait();
-            if self.has_room(position) || self.broken.get() || !self.preparing.get() {
-                return self.has_room(position);
-            }
-            news.await;
-        }
-    }
 }
 
 fn no_output<T>() -> io::Result<T> {

@@ -24,7 +24,7 @@ impl<E: Env> Writer<E> {
                         news.await;
                     }
                 }
-                if let Err(error) = writer.cut(&segment).await {
+                if let Err(error) = writer.cut(&segment, Job::Truncate).await {
                     // Recovery does without: the journal, or the next segment's base offset, says where it ends.
                     tracing::warn!(path = %segment.path.display(), %error, "a rolled segment keeps its unused end");
                 }
@@ -39,16 +39,20 @@ impl<E: Env> Writer<E> {
     }
 
     /// Gives a segment's file its exact length, and closes it.
-    async fn cut(self: &Rc<Self>, segment: &Rc<Segment<E>>) -> io::Result<()> {
+    async fn cut(
+        self: &Rc<Self>,
+        segment: &Rc<Segment<E>>,
+        truncate: impl FnOnce(E::File, u64) -> Job<E>,
+    ) -> io::Result<()> {
         let Some(file) = segment.file.take() else { return Ok(()) };
         let end_position = segment.end_position.get();
-        self.rt.job(Job::Truncate(file, end_position)).await?;
+        self.rt.job(truncate(file, end_position)).await?;
         segment.file_bytes.set(end_position);
         Ok(())
     }
 
-    /// Closes logs, several at a time: afterwards every byte of them is in its segment, durably, and the files have their
-    /// exact length. Answers the first error; the logs that failed are left to recovery.
+    /// Closes logs, several at a time: afterwards every byte of them is in its segment, and the files have their exact length,
+    /// durably after [`Writer::flush_all`]. Answers the first error; the logs that failed are left to recovery.
     pub(super) async fn close_logs(self: &Rc<Self>, logs: Vec<Rc<Log<E>>>) -> Result<(), Error> {
         let mut result = Ok(());
         let mut logs = logs.into_iter();
@@ -65,9 +69,19 @@ impl<E: Env> Writer<E> {
     }
 }
 
+impl<E: Env> Writer<E> {
+    /// Makes durable what closing logs has written. The file system's flush need not reach the device where no metadata of it
+    /// changed; that of a file does.
+    pub(super) async fn flush_all(self: &Rc<Self>) -> io::Result<()> {
+        self.rt.job(Job::FlushFileSystem(self.directory.path().clone())).await?;
+        self.rt.flush(&self.journal_file).await
+    }
+}
+
 impl<E: Env> Log<E> {
     /// Ends the log cleanly: waits until all of it is durable, writes the last partial block to the segment, cuts the file
-    /// to its exact length. The block's bytes are in a flushed journal record, so a crash meanwhile costs nothing.
+    /// to its exact length; durably after [`Writer::flush_all`], once for all logs. The block's bytes are in a flushed journal
+    /// record, so a crash meanwhile costs nothing.
     pub async fn close(self: &Rc<Self>) -> Result<(), Error> {
         let result = match self.wait_for_all().await {
             Ok(()) => self.settle().await,
@@ -112,14 +126,17 @@ impl<E: Env> Log<E> {
     async fn settle(self: &Rc<Self>) -> Result<(), Error> {
         let Some(segment) = self.active.borrow().clone() else { return Ok(()) };
         let failed = |error| Error::io("cannot end", &segment.path, error);
-        if self.newest_place.get() != NO_PLACE && segment.end_position.get() > segment.submitted.get() {
-            self.settle_tail(&segment).await.map_err(failed)?;
-        }
         while segment.preparing.get() {
             let news = segment.news.wait();
-            if segment.preparing.get() {
-                news.await;
+            if self.writer.space.refusal().is_some() {
+                return Err(failed(io::ErrorKind::StorageFull.into()));
             }
+            if segment.preparing.get() {
+                either(news, self.writer.rt.sleep_ms(RETRY_MS)).await;
+            }
+        }
+        if self.newest_place.get() != NO_PLACE && segment.end_position.get() > segment.submitted.get() {
+            self.settle_tail(&segment).await.map_err(failed)?;
         }
         if segment.file.borrow().is_some() {
             segment.wait_placed().await.map_err(failed)?;
@@ -131,35 +148,22 @@ impl<E: Env> Log<E> {
                 segment.file.replace(Some(file));
             }
         }
-        self.writer.cut(&segment).await.map_err(failed)
+        self.writer.cut(&segment, Job::TruncateLater).await.map_err(failed)
     }
 
+    /// Through the page cache: most logs of a node of thousands have no file yet, and making one that is ready for overwrites
+    /// takes many times as long as writing one.
     async fn settle_tail(self: &Rc<Self>, segment: &Rc<Segment<E>>) -> io::Result<()> {
-        let config = &self.writer.config;
-        let to = config.block_ceil(segment.end_position.get());
-        while !segment.has_room(to) {
-            if self.writer.space.refusal().is_some() {
-                return Err(io::ErrorKind::StorageFull.into());
-            }
-            self.writer.request_room(self, segment, to);
-            let waited = segment.wait_room(to);
-            either(
-                async move {
-                    waited.await;
-                },
-                self.writer.rt.sleep_ms(RETRY_MS),
-            )
-            .await;
-            if !segment.has_room(to) && (segment.broken.get() || self.failure().is_some()) {
-                return Err(io::Error::other("no room for the last block"));
-            }
+        let (from, end) = (segment.submitted.get(), segment.end_position.get());
+        let slices = self.tail.borrow().slices(segment.base_offset, from..end).expect("the tail is in memory");
+        let file = segment.file.take();
+        if file.is_some() {
+            segment.wait_placed().await?;
         }
-        self.tail.borrow_mut().seal(config.disk.block_bytes);
-        let from = segment.submitted.get();
-        let slices = self.tail.borrow().slices(segment.base_offset, from..to).expect("the tail is in memory");
-        let file = segment.file.borrow().clone().expect("a segment with room has a file");
-        self.writer.rt.write(&file, from, slices).await?;
-        segment.submitted.set(to);
+        drop(file);
+        self.writer.rt.job(Job::WriteEnd(segment.path.clone(), from, slices)).await?;
+        segment.submitted.set(self.writer.config.block_ceil(end));
+        segment.file_bytes.set(end);
         Ok(())
     }
 }

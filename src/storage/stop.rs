@@ -6,6 +6,8 @@
 use std::path::Path;
 use std::rc::Rc;
 
+use bytes::Bytes;
+
 use super::checkpoint::LogCheckpoint;
 use super::error::Error;
 use super::kafka_files::leader_epochs::EpochStart;
@@ -14,9 +16,10 @@ use super::kafka_files::{
     REPLICATION_CHECKPOINT, clean_shutdown, leader_epochs, offsets,
 };
 use super::log::{Log, NO_PLACE};
+use super::read::index_files;
 use super::segment::Segment;
 use super::store::Store;
-use crate::io::{Env, Job, Runtime};
+use crate::io::{Env, Job, Op, Runtime, Slice};
 use crate::types::{Offset, TopicPartition};
 
 /// What one shard's stop came to. Plain data: it goes to the shard that ends the stop.
@@ -65,28 +68,40 @@ pub async fn finish<E: Env>(rt: &Rc<Runtime<E>>, dir: &Path, number: i64, shards
 }
 
 impl<E: Env> Store<E> {
-    /// The files of a closed log that Kafka expects beside its segments.
-    pub(super) async fn close_files(&self, log: &Rc<Log<E>>, entry: &LogCheckpoint) -> Result<(), Error> {
-        let active: Option<Rc<Segment<E>>> = log.segments.borrow().values().next_back().cloned();
-        // Where nothing was appended, the files are as they were.
-        if let Some(segment) = active
-            && !segment.sealed.get()
-            && segment.end_position.get() > 0
-            && log.newest_place.get() != NO_PLACE
-        {
-            let mut index = segment.index.borrow().clone();
-            if let Some(index) = &mut index {
-                index.seal();
-                log.write_index(&segment, index).await?;
+    /// The files that Kafka expects beside the segments of closed logs; durable with what closing has written.
+    pub(super) async fn close_files(&self, logs: &[(Rc<Log<E>>, LogCheckpoint)]) -> Result<(), Error> {
+        let rt = &self.writer().rt;
+        for some in logs.chunks(LOGS_AT_ONCE) {
+            let jobs: Vec<_> = some.iter().map(|(log, entry)| rt.submit(Op::Job(last_files(log, entry)))).collect();
+            for (job, (log, _)) in jobs.into_iter().zip(some) {
+                job.await.result.map_err(|error| Error::io("cannot write files of", log.dir(), error))?;
             }
         }
-        let start = |entry: &super::checkpoint::LeaderEpochEntry| EpochStart {
-            epoch: entry.epoch,
-            start_offset: Offset(entry.start_offset),
-        };
-        let epochs: Vec<EpochStart> = entry.state.leader_epochs.iter().map(start).collect();
-        write(&self.writer().rt, log.dir(), LEADER_EPOCH_CHECKPOINT, leader_epochs::encode(&epochs)).await
+        Ok(())
     }
+}
+
+fn last_files<E: Env>(log: &Log<E>, entry: &LogCheckpoint) -> Job<E> {
+    let mut files = Vec::new();
+    let active: Option<Rc<Segment<E>>> = log.segments.borrow().values().next_back().cloned();
+    // Where nothing was appended, the files are as they were.
+    if let Some(segment) = active
+        && !segment.sealed.get()
+        && segment.end_position.get() > 0
+        && log.newest_place.get() != NO_PLACE
+        && let Some(mut index) = segment.index.borrow().clone()
+    {
+        index.seal();
+        files.extend(index_files(&segment.path, &index));
+    }
+    let start = |entry: &super::checkpoint::LeaderEpochEntry| EpochStart {
+        epoch: entry.epoch,
+        start_offset: Offset(entry.start_offset),
+    };
+    let epochs: Vec<EpochStart> = entry.state.leader_epochs.iter().map(start).collect();
+    files.push((log.dir().join(LEADER_EPOCH_CHECKPOINT), leader_epochs::encode(&epochs).into_bytes()));
+    let write = |(path, bytes)| Job::WriteEnd(path, 0, vec![Slice::from(Bytes::from(bytes))]);
+    Job::Sequence(files.into_iter().map(write).collect())
 }
 
 async fn write<E: Env>(rt: &Rc<Runtime<E>>, dir: &Path, name: &str, text: String) -> Result<(), Error> {
@@ -94,3 +109,6 @@ async fn write<E: Env>(rt: &Rc<Runtime<E>>, dir: &Path, name: &str, text: String
     let written = rt.job(Job::WriteFile(path.clone(), text.into_bytes())).await;
     written.map(drop).map_err(|error| Error::io("cannot write", path, error))
 }
+
+/// Logs whose files are written at a time: jobs on their way to the housekeeping thread.
+const LOGS_AT_ONCE: usize = 256;

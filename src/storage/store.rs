@@ -363,10 +363,11 @@ impl<E: Env> Store<E> {
         let (served, quarantined): (Vec<_>, Vec<_>) =
             states.into_iter().partition(|(_, entry)| entry.quarantined.is_none());
         let mut result = self.writer.close_logs(served.iter().map(|(log, _)| Rc::clone(log)).collect()).await;
-        for (log, entry) in &served {
-            if result.is_ok() {
-                result = self.close_files(log, entry).await;
-            }
+        if result.is_ok() {
+            result = self.close_files(&served).await;
+        }
+        if result.is_ok() {
+            result = self.writer.flush_all().await.map_err(|error| Error::io("cannot flush", &self.dir, error));
         }
         self.writer.close();
         let mut stopped = Stopped::of(served.iter().map(|(_, entry)| entry));

@@ -251,6 +251,17 @@ impl Disk {
         self.dirty.remove(&inode);
     }
 
+    /// Makes those of the files durable that lie on the volume of `dir`.
+    pub(super) fn settle_volume(&mut self, dir: &str, inodes: &[InodeId]) {
+        let volume = self.volume_of(dir);
+        for inode in inodes {
+            if self.inodes[*inode].volume == volume {
+                self.settle_file(*inode);
+            }
+        }
+    }
+
+    /// Changes a file's length; not yet durable.
     pub(super) fn truncate(&mut self, inode: InodeId, len: u64) {
         let file = &mut self.inodes[inode];
         let before = mapped(&file.live_extents);
@@ -259,7 +270,6 @@ impl Disk {
         let freed = before - mapped(&file.live_extents);
         let volume = &mut self.volumes[file.volume].1;
         volume.used_blocks = volume.used_blocks.saturating_sub(freed);
-        self.settle_file(inode);
     }
 
     /// Writes zeros over a range, or allocates it; not yet durable.

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::names::{Node, parent};
 use super::state::{State, eio};
 use super::{SimEnv, SimFile};
-use crate::io::{Entry, Job, OpenHow, Output, Prepare, Stat};
+use crate::io::{Entry, Job, OpenHow, Output, Prepare, Slice, Stat};
 
 impl State {
     /// Does one job, all of it, now.
@@ -30,6 +30,13 @@ impl State {
                 Ok(Output::Bytes(bytes.to_vec()))
             }
             Job::WriteFile(path, bytes) => self.write_file(&key(&path), &bytes),
+            Job::WriteEnd(path, position, slices) => self.write_end(&path, position, slices),
+            Job::FlushFileSystem(dir) => {
+                self.names.flush_all();
+                let within: Vec<_> = self.names.files().map(|(_, inode)| inode).collect();
+                self.disk.settle_volume(&key(&dir), &within);
+                Ok(Output::None)
+            }
             Job::Rename(from, to) => {
                 if let Some(replaced) = self.names.rename(&key(&from), &key(&to))? {
                     self.disk.unlink(replaced);
@@ -42,10 +49,15 @@ impl State {
                 }
                 Ok(Output::None)
             }
-            Job::Truncate(file, _) | Job::PrepareRange(file, ..) if !file.writable() => {
+            Job::Truncate(file, _) | Job::TruncateLater(file, _) | Job::PrepareRange(file, ..) if !file.writable() => {
                 Err(io::ErrorKind::InvalidInput.into())
             }
             Job::Truncate(file, len) => {
+                self.disk.truncate(file.inode(), len);
+                self.disk.settle_file(file.inode());
+                Ok(Output::None)
+            }
+            Job::TruncateLater(file, len) => {
                 self.disk.truncate(file.inode(), len);
                 Ok(Output::None)
             }
@@ -76,6 +88,19 @@ impl State {
             Err(error) => return Err(error),
         };
         Ok(SimFile::new(inode, how))
+    }
+
+    fn write_end(&mut self, path: &Path, position: u64, slices: Vec<Slice>) -> io::Result<Output<SimEnv>> {
+        let inode = self.open(path, OpenHow { write: true, create: true, direct: false })?.inode();
+        let end = position + slices.iter().map(|slice| slice.len() as u64).sum::<u64>();
+        let now_ms = self.wall_ms();
+        if !slices.is_empty() {
+            self.disk.write(inode, false, position, slices, now_ms)?;
+        }
+        if self.disk.len(inode) > end {
+            self.disk.truncate(inode, end);
+        }
+        Ok(Output::None)
     }
 
     fn create_dir(&mut self, path: &str) -> io::Result<Output<SimEnv>> {

@@ -138,6 +138,12 @@ impl Names {
         });
     }
 
+    /// Makes the entries of all directories durable.
+    pub(super) fn flush_all(&mut self) {
+        let made = self.made.drain(..).map(|(path, inode)| (path, Node::File(inode)));
+        self.durable.extend(made);
+    }
+
     /// The power goes. Answers the files that still have a name.
     pub(super) fn crash(&mut self, random: &mut Random) -> BTreeSet<InodeId> {
         let mut lost: BTreeSet<String> = BTreeSet::new();

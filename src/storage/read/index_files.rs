@@ -121,16 +121,20 @@ impl<E: Env> Log<E> {
         segment: &Segment<E>,
         index: &SegmentIndex,
     ) -> Result<(), Error> {
-        // copies: index entries, to the housekeeping thread
-        let offsets = (index_path(&segment.path, "index"), index.offsets.as_bytes().to_vec());
-        // copies: index entries, to the housekeeping thread
-        let times = (index_path(&segment.path, "timeindex"), index.times.as_bytes().to_vec());
-        for (path, bytes) in [offsets, times] {
+        for (path, bytes) in index_files(&segment.path, index) {
             let written = self.writer.rt.job(Job::WriteFile(path.clone(), bytes)).await;
             written.map_err(|error| Error::io("cannot write", path, error))?;
         }
         Ok(())
     }
+}
+
+/// The index files of a segment that takes no more batches: paths and contents.
+pub(in crate::storage) fn index_files(segment: &Path, index: &SegmentIndex) -> [(PathBuf, Vec<u8>); 2] {
+    // copies: index entries, to the housekeeping thread
+    let offsets = (index_path(segment, "index"), index.offsets.as_bytes().to_vec());
+    // copies: index entries, to the housekeeping thread
+    [offsets, (index_path(segment, "timeindex"), index.times.as_bytes().to_vec())]
 }
 
 /// The path of an index file beside its segment's.

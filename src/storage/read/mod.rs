@@ -33,6 +33,7 @@ use std::rc::{Rc, Weak};
 pub use again::Place;
 pub use by_time::FoundBatch;
 use cut::{Bounds, Cut, Misplaced, Piece, Wanted, boundary};
+pub(super) use index_files::index_files;
 use load::{Short, Source};
 
 use super::error::Error;
