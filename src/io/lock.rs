@@ -98,7 +98,7 @@ fn owner(file: &File) -> Option<u32> {
 }
 
 /// The file's name, which is Kafka's (`LogManager.LockFileName`).
-const NAME: &str = ".lock";
+pub const NAME: &str = ".lock";
 
 /// Between two tries.
 const RETRY: Duration = Duration::from_millis(20);

@@ -118,6 +118,12 @@ impl<E: Env> MetadataLog<E> {
         Ok(this)
     }
 
+    /// The leader epoch of this start.
+    #[must_use]
+    pub fn epoch(&self) -> i32 {
+        self.epoch
+    }
+
     /// What is durable.
     #[must_use]
     pub fn image(&self) -> Arc<Image> {

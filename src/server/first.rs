@@ -11,7 +11,9 @@ use crate::metadata::{
     Cluster, Identity, Image, METADATA_PARTITION, MetadataError, MetadataLog, Start, metadata_log_config,
     metadata_partition_name, owners, stored_image,
 };
+use crate::partition::LeaderEpochs;
 use crate::shard::{Answer, Call, Controller, OpenShard};
+use crate::storage::checkpoint::PartitionState;
 use crate::storage::recovery::{self, Found, FoundLog, RecoveryError, Rules};
 use crate::storage::{Directory, stop};
 use crate::types::ShardId;
@@ -22,7 +24,14 @@ pub(super) async fn run<E: Env>(
     listeners: Vec<E::Socket>,
     signal: Option<E::Socket>,
 ) -> Result<(), Error> {
-    open(node).await?;
+    if let Err(error) = open(node).await {
+        // The others wait to be opened, or serve what nobody will ask for.
+        for other in node.router.others() {
+            node.router.wait_for_room(other).await;
+            drop(node.router.call(other, Call::GiveUp));
+        }
+        return Err(error);
+    }
     let connections = node.connections().expect("the shard is open");
     let accept =
         Accept::new(Rc::clone(&node.rt), Rc::clone(&node.router), Rc::clone(connections), node.config.max_connections);
@@ -117,7 +126,19 @@ async fn open_metadata<E: Env>(node: &Rc<Node<E>>, cluster: Cluster, clean: bool
     let (host, port) = node.config.handlers.advertised.clone();
     let endpoint = BrokerEndpoint { name: "PLAINTEXT".to_owned(), host, port, ..BrokerEndpoint::default() };
     let start = Start { clean, end_points: vec![endpoint], rack: None };
-    Ok(MetadataLog::open(&node.rt, log, Arc::clone(&node.topics), cluster, start).await?)
+    let mut epochs = LeaderEpochs::from_entries(&store.take_state(METADATA_PARTITION).leader_epochs);
+    let begins = log.log_end_offset();
+    let metadata = MetadataLog::open(&node.rt, Rc::clone(&log), Arc::clone(&node.topics), cluster, start).await?;
+    // It is no partition of a shard, which would keep this beside its log.
+    epochs.assign(metadata.epoch(), begins);
+    let state_of = move || PartitionState {
+        up_to: log.log_end_offset().0,
+        // copies: epochs and where they start, for the checkpoint
+        leader_epochs: epochs.entries().to_vec(),
+        producers: Vec::new(),
+    };
+    store.set_state_of(METADATA_PARTITION, Rc::new(state_of));
+    Ok(metadata)
 }
 
 /// Stops every shard, then closes every shard, then marks the directory.

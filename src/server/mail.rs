@@ -104,6 +104,10 @@ fn take_control<E: Env>(node: &Rc<Node<E>>, caller: Caller, call: Call<E>) {
         Call::Open(open) => {
             later(node, caller, async move |node| Answer::Opened(open_shard(&node, *open).await));
         }
+        Call::GiveUp => {
+            answer(Answer::Done);
+            node.note_closed(false);
+        }
         Call::Stop => later(node, caller, async move |node| {
             node.stop_serving().await;
             Answer::Done

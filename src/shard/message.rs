@@ -85,6 +85,8 @@ pub enum Call<E: Env> {
     AutoCreate(Vec<String>),
     /// Open these logs and serve by this image. From shard 0, once, before anything else.
     Open(Box<OpenShard>),
+    /// The node cannot be opened: end as you are. From shard 0.
+    GiveUp,
     /// Take no more requests; answered when the connections have ended. From shard 0.
     Stop,
     /// Close all logs: nobody asks for them any more. The number marks the stop. From shard 0.

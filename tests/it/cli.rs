@@ -85,6 +85,16 @@ fn a_directory_that_is_in_use_is_said_and_waited_for() {
 }
 
 #[test]
+fn the_directory_of_another_node_is_refused_where_an_id_is_set() {
+    let dir = scratch();
+    Node::start_at(dir.path(), free_address(), &["--node-id", "7"]).stop();
+    let mut other = Node::launch(dir.path(), free_address(), &["--node-id", "8"]);
+    assert_eq!(other.wait(), Some(1), "{}", other.log());
+    assert!(other.log().contains("belongs to node 7, but node.id=8 is set"), "{}", other.log());
+    Node::start(dir.path()).stop();
+}
+
+#[test]
 fn a_directory_that_may_not_be_written_to_is_refused_with_its_owner() {
     let dir = scratch();
     let data = dir.path().join("data");

@@ -12,6 +12,7 @@ mod cli;
 mod clients_rdkafka;
 mod copies;
 mod kill9;
+mod log_commands;
 mod node;
 mod raw;
 mod rdkafka_records;

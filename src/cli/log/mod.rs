@@ -35,8 +35,8 @@ enum Action {
         #[arg(long)]
         records: bool,
     },
-    /// Read every batch of a cleanly stopped directory: checksums, offsets, indexes. Changes nothing.
-    #[command(after_help = "Ends with 3 if something is damaged.")]
+    /// Read every batch of a directory: checksums, offsets, leader epochs, indexes. Changes nothing.
+    #[command(after_help = "Ends with 3 if something is damaged. After a crash the journal is not looked at.")]
     Verify {
         /// The data directory.
         #[arg(value_name = "DIR")]
