@@ -48,7 +48,8 @@ pub fn produce(
     duration: Duration,
 ) -> io::Result<Histogram<u64>> {
     let every = Duration::from_secs(1) / per_second;
-    let total = u64::from(per_second) * (warm_up + duration).as_millis() as u64 / 1000;
+    let total_ms = u64::try_from((warm_up + duration).as_millis()).unwrap_or(u64::MAX);
+    let total = u64::from(per_second) * total_ms / 1000;
     let request = wire::produce(topic, 0, &wire::batch(1, 1024, 7));
     send(address, &request, topic, total, Instant::now() + Duration::from_millis(50), every, warm_up)
 }

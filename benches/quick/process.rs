@@ -59,10 +59,10 @@ impl Server {
         let mut clock = 0;
         let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         let id = libc::pid_t::try_from(self.child.id()).unwrap_or(0);
-        // SAFETY: both calls write to the one variable that they are given.
-        let failed = unsafe {
-            libc::clock_getcpuclockid(id, &raw mut clock) != 0 || libc::clock_gettime(clock, &raw mut time) != 0
-        };
+        // SAFETY: the call writes to the one variable that it is given.
+        let unknown = unsafe { libc::clock_getcpuclockid(id, &raw mut clock) } != 0;
+        // SAFETY: as above.
+        let failed = unknown || unsafe { libc::clock_gettime(clock, &raw mut time) } != 0;
         assert!(!failed, "the server has gone");
         Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
     }

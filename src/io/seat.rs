@@ -49,6 +49,7 @@ impl Seat {
     }
 
     /// Raises a flag and wakes the shard if it sleeps. Answers whether that took a system call.
+    #[expect(clippy::host_endian_bytes, reason = "eventfd(2) counts in the machine's own order")]
     pub(super) fn raise(&self, flag: u32) -> bool {
         if self.flags.fetch_or(flag, Ordering::SeqCst) & flag != 0 || !self.asleep.swap(false, Ordering::SeqCst) {
             return false;

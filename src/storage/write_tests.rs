@@ -287,8 +287,8 @@ fn every_window_continues_where_the_one_before_ended() {
     }
     let entries = shard.journal();
     assert_eq!(entries.len(), 30, "a window for each append that was waited for");
-    for (number, entry) in entries.iter().enumerate() {
-        assert_eq!(entry.end_offset, Offset(number as i64 + 1));
+    for (number, entry) in (1..).zip(&entries) {
+        assert_eq!(entry.end_offset, Offset(number));
         assert!(entry.tail.len() < BLOCK, "full blocks do not go to the journal");
         assert_eq!(entry.tail_position % BLOCK as u64, 0);
     }
@@ -365,12 +365,13 @@ fn three_windows_are_under_way_and_acks_leave_in_order() {
         assert!(order.is_sorted(), "seed {seed}: {order:?}");
         assert_eq!(order.len(), 40);
         assert!((2..=3).contains(&most.get()), "seed {seed}: {} windows at once", most.get());
-        for partition in 0..4 {
+        for (partition, log) in (0..).zip(&logs) {
             // Those of the others may still wait for room.
-            let log = Rc::clone(&logs[partition as usize]);
+            let end = log.log_end_offset().0;
+            let log = Rc::clone(log);
             shard.block_on(async move { log.wait_durable(log.log_end_offset()).await.unwrap() });
             let bytes = shard.stored(partition).1;
-            assert_eq!(offsets(&bytes).len() as i64, logs[partition as usize].log_end_offset().0);
+            assert_eq!(i64::try_from(offsets(&bytes).len()), Ok(end));
         }
     }
 }

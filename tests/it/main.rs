@@ -16,5 +16,6 @@ mod log_commands;
 mod node;
 mod raw;
 mod rdkafka_records;
+#[expect(clippy::print_stdout, reason = "a soak tells how far it is")]
 mod sim;
 mod tidy;

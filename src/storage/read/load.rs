@@ -96,7 +96,7 @@ impl<E: Env> Log<E> {
         let block_bytes = self.writer.config.disk.block_bytes as u64;
         let (from, to) = (range.start / block_bytes * block_bytes, range.end.next_multiple_of(block_bytes));
         let len = |position: u64| usize::try_from((to - position).min(READ_BYTES)).expect("one read");
-        (from..to).step_by(READ_BYTES as usize).map(|position| (position, len(position))).collect()
+        (from..to).step_by(1 << READ_SHIFT).map(|position| (position, len(position))).collect()
     }
 
     /// Reads into these buffers; the views cover the range alone.
@@ -215,7 +215,8 @@ impl<E: Env> Log<E> {
 }
 
 /// One ring read, and the largest read buffer.
-const READ_BYTES: u64 = 1 << 20;
+const READ_BYTES: u64 = 1 << READ_SHIFT;
+const READ_SHIFT: u32 = 20;
 /// What is read at the least to find the first batch's end.
 const FIRST_BYTES: u64 = 16 << 10;
 /// What is read at the most to find where a batch begins: the largest distance of two index entries, and a batch.

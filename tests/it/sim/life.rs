@@ -175,7 +175,7 @@ async fn client<E: Env>(rt: Rc<Runtime<E>>, lived: Lived, logs: Rc<Vec<Held<E>>>
             70..=84 => {
                 let (start, end) = (log.log_start_offset().0, log.durable_offset().0);
                 if start < end {
-                    let from = i64::try_from(chance.within(0, (end - start - 1) as u64)).expect("few") + start;
+                    let from = i64::try_from(chance.within(0, (end - start - 1).unsigned_abs())).expect("few") + start;
                     let most = usize::try_from(chance.within(1, 20_000)).expect("few");
                     read(&rt, &lived, held, from, most).await;
                 }
@@ -183,7 +183,7 @@ async fn client<E: Env>(rt: Rc<Runtime<E>>, lived: Lived, logs: Rc<Vec<Held<E>>>
             85..=89 => drop(log.roll()),
             90..=93 => {
                 let (start, end) = (log.log_start_offset().0, log.durable_offset().0);
-                let below = i64::try_from(chance.within(0, (end - start) as u64)).expect("few") + start;
+                let below = i64::try_from(chance.within(0, (end - start).unsigned_abs())).expect("few") + start;
                 lived.model.deleted(held.number, ringmain::types::Offset(below));
                 if let Err(error) = store::delete_before(log, below).await {
                     assert!(lived.errors(), "log {}: deleting below {below} fails: {error}", held.number);
