@@ -221,3 +221,97 @@ pub(super) fn boundary(index: &OffsetIndex, start: u64, wanted: &Wanted) -> Opti
     let position = if by_offset <= most { by_offset } else { index.entry_at_or_before_position(most)?.1 };
     (position > start).then_some(position)
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::super::load::enough;
+    use super::{Bounds, Cut, Piece, Wanted};
+    use crate::io::Slice;
+    use crate::record::build::{BatchBuilder, NewRecord};
+    use crate::record::crc::{HeaderStamp, stamp};
+    use crate::record::{BatchHeader, HEADER_BYTES};
+    use crate::storage::offset_index::OffsetIndex;
+    use crate::types::Offset;
+
+    const BASE: i64 = 1000;
+
+    /// Where a batch is: its first offset, the next one's, its position, its end.
+    type Place = (Offset, Offset, u64, u64);
+
+    /// A segment of some batches, an index of every third, and where each batch is.
+    fn segment() -> (Vec<u8>, OffsetIndex, Vec<Place>) {
+        let (mut bytes, mut index, mut places) = (Vec::new(), OffsetIndex::new(Offset(BASE)), Vec::new());
+        let mut next = Offset(BASE);
+        for batch in 0..7_usize {
+            let records: Vec<_> = (0..=batch % 3).map(|_| NewRecord::value(5, vec![7; 40 + 30 * batch])).collect();
+            let mut built = BatchBuilder::default().build(&records);
+            let header: &mut [u8; HEADER_BYTES] = built.first_chunk_mut().expect("a header");
+            stamp(header, &HeaderStamp { base_offset: next, leader_epoch: 3, log_append_time_ms: None });
+            let header = BatchHeader::read(&built).expect("a batch");
+            let position = bytes.len() as u64;
+            if batch % 3 == 2 {
+                index.append(header.last_offset(), position);
+            }
+            bytes.append(&mut built);
+            places.push((next, header.next_offset(), position, bytes.len() as u64));
+            next = header.next_offset();
+        }
+        (bytes, index, places)
+    }
+
+    /// As `Log::read_stored` reads: where the bytes lie that it gives.
+    fn read(bytes: &[u8], index: &OffsetIndex, end_offset: Offset, wanted: &Wanted) -> Option<(u64, u64)> {
+        let end = bytes.len() as u64;
+        let at = |position: u64| usize::try_from(position).unwrap();
+        let from = index.lookup(wanted.from);
+        let mut to = enough(index, from, wanted).min(end);
+        loop {
+            let slice = Slice::from(Bytes::copy_from_slice(&bytes[at(from)..at(to)]));
+            let piece = Piece::new(from, vec![slice], Bounds { base: Offset(BASE), end_offset, end });
+            match piece.cut(wanted, index).ok()? {
+                Cut::Whole(start, end) => return Some((start, end)),
+                Cut::Short(_) if to == end => return None,
+                Cut::Short(needed) => to = needed.max(to + 1).min(end),
+            }
+        }
+    }
+
+    #[test]
+    fn no_flipped_bit_of_a_header_moves_a_read() {
+        let (whole, index, places) = segment();
+        let end_offset = places.last().expect("some").1;
+        let wanted: Vec<Wanted> = places
+            .iter()
+            .flat_map(|(base, ..)| [1, 700, 1 << 20].map(|max_bytes| (*base, max_bytes)))
+            .map(|(from, max_bytes)| Wanted { from, upto: end_offset, max_bytes, at_least_one: true })
+            .collect();
+        let sound: Vec<_> = wanted.iter().map(|wanted| read(&whole, &index, end_offset, wanted)).collect();
+        for (wanted, sound) in wanted.iter().zip(&sound) {
+            let first = places.iter().find(|(base, ..)| *base == wanted.from).expect("a batch");
+            assert!(sound.is_some_and(|(start, end)| start == first.2 && end >= first.3), "{wanted:?}: {sound:?}");
+        }
+        let (mut refused, mut given) = (0, 0);
+        for (_, _, position, _) in &places {
+            for bit in 0..HEADER_BYTES * 8 {
+                let mut flipped = whole.clone();
+                flipped[usize::try_from(*position).unwrap() + bit / 8] ^= 1 << (bit % 8);
+                for wanted in &wanted {
+                    let Some((start, end)) = read(&flipped, &index, end_offset, wanted) else {
+                        refused += 1;
+                        continue;
+                    };
+                    let first = places.iter().find(|(base, ..)| *base == wanted.from).expect("a batch");
+                    let ends = places.iter().any(|(.., behind)| *behind == end);
+                    assert!(
+                        start == first.2 && end > start && ends,
+                        "bit {bit} at {position}, {wanted:?}: {start}..{end}"
+                    );
+                    given += 1;
+                }
+            }
+        }
+        assert!(refused > 0 && given > refused, "{refused} refused, {given} given");
+    }
+}
