@@ -37,8 +37,8 @@ pub enum IndexError {
         /// Bytes of an entry.
         entry: usize,
     },
-    /// An entry does not rise above its predecessor.
-    #[error("entry {entry} does not rise above the one before it")]
+    /// An entry does not rise above its predecessor, or above every offset.
+    #[error("entry {entry} does not rise above the one before it, or beyond all offsets")]
     NotRising {
         /// The entry's number from 0.
         entry: usize,
@@ -72,7 +72,8 @@ impl OffsetIndex {
         let mut before: Option<(i32, i32)> = None;
         for entry in 0..index.entry_count() {
             let (offset, position) = index.raw(entry);
-            if before.map_or(offset < 0 || position < 0, |(o, p)| offset <= o || position <= p) {
+            let falls = before.map_or(offset < 0 || position < 0, |(o, p)| offset <= o || position <= p);
+            if falls || base_offset.0.checked_add(i64::from(offset)).is_none() {
                 return Err(IndexError::NotRising { entry });
             }
             if u64::try_from(position).is_ok_and(|position| position >= segment_bytes) {
@@ -261,6 +262,22 @@ mod tests {
     }
 
     #[test]
+    fn any_offset_may_be_asked_for() {
+        let index = OffsetIndex::from_bytes(Offset(i64::MAX - 300), GOLDEN.to_vec(), 70_001).expect("it just fits");
+        let last = (Offset(i64::MAX), 70_000);
+        assert_eq!((index.last_entry(), index.entry(2)), (Some(last), last));
+        assert_eq!(index.entry_at_or_below(Offset(i64::MAX)), Some(last));
+        assert_eq!(index.first_above(Offset(i64::MAX)), Some(last));
+        for below in [i64::MIN, -1, 0, i64::MAX - 300] {
+            assert_eq!(index.entry_at_or_below(Offset(below)), None, "{below}");
+            assert_eq!(index.lookup(Offset(below)), 0);
+            assert_eq!(index.first_above(Offset(below)), Some((Offset(i64::MAX - 291), 4200)));
+        }
+        let negative = OffsetIndex::from_bytes(Offset(-1), GOLDEN.to_vec(), 70_001).expect("by its entries");
+        assert_eq!(negative.entry_at_or_below(Offset(i64::MAX)), Some((Offset(299), 70_000)));
+    }
+
+    #[test]
     fn a_file_that_cannot_be_this_segments_is_refused() {
         let check =
             |bytes: &[u8], segment_bytes| OffsetIndex::from_bytes(Offset(1000), bytes.to_vec(), segment_bytes).err();
@@ -272,6 +289,10 @@ mod tests {
         let mut negative = GOLDEN;
         negative[0] = 0x80;
         assert_eq!(check(&negative, 70_001), Some(IndexError::NotRising { entry: 0 }));
+        let last = Offset(i64::MAX - 300);
+        assert!(OffsetIndex::from_bytes(last, GOLDEN.to_vec(), 70_001).is_ok());
+        let beyond = OffsetIndex::from_bytes(Offset(last.0 + 1), GOLDEN.to_vec(), 70_001);
+        assert_eq!(beyond.err(), Some(IndexError::NotRising { entry: 2 }), "no offset is that large");
         // A file that was allocated and never trimmed: zeros behind the first entry.
         assert_eq!(check(&[0; 16], 70_001), Some(IndexError::NotRising { entry: 1 }));
     }

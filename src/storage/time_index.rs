@@ -52,7 +52,8 @@ impl TimeIndex {
         let mut before: Option<(i64, i32)> = None;
         for entry in 0..index.entry_count() {
             let (timestamp, offset) = index.raw(entry);
-            if before.map_or(timestamp < 0 || offset < 0, |(t, o)| timestamp <= t || offset < o) {
+            let falls = before.map_or(timestamp < 0 || offset < 0, |(t, o)| timestamp <= t || offset < o);
+            if falls || base_offset.0.checked_add(i64::from(offset)).is_none() {
                 return Err(IndexError::NotRising { entry });
             }
             before = Some((timestamp, offset));
