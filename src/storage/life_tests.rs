@@ -502,6 +502,35 @@ fn a_flipped_bit_below_the_durable_mark_quarantines_its_log_alone() {
 }
 
 #[test]
+fn an_unreadable_block_costs_what_only_it_holds() {
+    let (mut life, contents) = filled(14);
+    let block = BLOCK as u64;
+    let journal = dir().join(".ringmain/journal-0-1");
+    let last = |log: &Log<SimEnv>| {
+        let segments = log.segments.borrow();
+        let (base, segment) = segments.last_key_value().expect("a segment");
+        (log.dir().join(format!("{:020}.log", base.0)), segment.end_position.get())
+    };
+    let ((first, _), (second, end)) = (last(&life.log(0)), last(&life.log(1)));
+    life.kill();
+    // Where no record lies; where a log's last bytes will lie, which are in the journal.
+    assert!(life.world.break_block(&journal, life.config.journal_bytes - block));
+    assert!(life.world.break_block(&second, end / block * block));
+    life.open(1);
+    for partition in 0..2 {
+        assert_eq!(life.log(partition).failure().map(|error| error.to_string()), None, "log {partition}");
+        assert_eq!(life.contents(partition, 1 << 20), contents[usize::try_from(partition).unwrap()]);
+    }
+    life.kill();
+    assert!(life.world.break_block(&first, 0));
+    life.remove(&dir().join(".ringmain/checkpoint-0-2"));
+    life.open(1);
+    let failure = life.log(0).failure().expect("quarantined");
+    assert!(failure.to_string().contains("at position 0"), "{failure}");
+    assert_eq!(life.contents(1, 1 << 20), contents[1]);
+}
+
+#[test]
 fn a_flipped_bit_in_the_journal_is_put_right() {
     for bit in (0..60_000).step_by(997) {
         let mut life = Life::new(7);

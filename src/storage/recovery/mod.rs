@@ -457,6 +457,17 @@ impl<E: Env> Reading<E> {
         }
     }
 
+    /// A journal. A record on its way when the power failed may have left blocks that cannot be read; the others count.
+    async fn read_journal(&self, path: &Path) -> io::Result<Vec<u8>> {
+        match self.read(path).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(path = %path.display(), %error, "read block by block");
+                scan::what_can_be_read(&self.rt, path, self.rules.block_bytes).await
+            }
+            read => read,
+        }
+    }
+
     async fn own_files(&mut self) -> Result<OwnFiles, RecoveryError> {
         let dir = self.dir.join(OWN_DIR);
         let mut own = OwnFiles::default();
@@ -532,7 +543,7 @@ impl<E: Env> Reading<E> {
         for OwnFile { path, shard, generation } in &own.journals {
             let failed = |cause| RecoveryError::Io { what: "read", path: path.clone(), cause };
             self.flush(path).await.map_err(failed)?;
-            journals.add(*shard, *generation, self.read(path).await.map_err(failed)?, self.rules.block_bytes);
+            journals.add(*shard, *generation, self.read_journal(path).await.map_err(failed)?, self.rules.block_bytes);
         }
         let checkpoints = own.logs();
         let mut logs = Vec::new();

@@ -2,7 +2,8 @@
 //!
 //! A journal's tail holds bytes that were acknowledged before their block was written to the segment; if that block was
 //! destroyed on its way, the copies restore them. Where the copies differ from the file, the block is remembered and
-//! written back before the old journals go ([`SegmentReader::repairs`]).
+//! written back before the old journals go ([`SegmentReader::repairs`]). So it is with a block that a power failure left
+//! unreadable: it is an error only where bytes of it are asked for that no journal has.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -26,6 +27,8 @@ pub(super) struct SegmentReader<E: Env> {
     overlays: Vec<(u64, Slice)>,
     /// Blocks that the journal knows better than the file: what they should be.
     repairs: BTreeMap<u64, Vec<u8>>,
+    /// Blocks that cannot be read, and what the device says.
+    unreadable: BTreeMap<u64, io::Error>,
 }
 
 /// Where a walk stands.
@@ -79,7 +82,8 @@ impl<E: Env> SegmentReader<E> {
         }
         let rt = Rc::clone(rt);
         let block_bytes = block_bytes as u64;
-        Ok(Self { rt, path: path.into(), base, file, block_bytes, overlays, repairs: BTreeMap::new() })
+        let (repairs, unreadable) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { rt, path: path.into(), base, file, block_bytes, overlays, repairs, unreadable })
     }
 
     /// The bytes of `range`, journal's copies included. What lies behind the file's end reads as zeros.
@@ -88,6 +92,7 @@ impl<E: Env> SegmentReader<E> {
         let to = range.end.next_multiple_of(self.block_bytes);
         let mut bytes = self.read_blocks(from..to).await?;
         self.overlay(from, &mut bytes);
+        self.check_readable(&range, from, &bytes)?;
         let cut = usize::try_from(range.start - from).expect("less than a block");
         let len = usize::try_from(range.end - range.start).expect("it was read into memory");
         bytes.drain(..cut);
@@ -95,7 +100,8 @@ impl<E: Env> SegmentReader<E> {
         Ok(bytes)
     }
 
-    async fn read_blocks(&self, range: Range<u64>) -> io::Result<Vec<u8>> {
+    /// Whole blocks; one that cannot be read is zeros, and noted.
+    async fn read_blocks(&mut self, range: Range<u64>) -> io::Result<Vec<u8>> {
         let len = usize::try_from(range.end - range.start).expect("a range that is read into memory");
         let mut bytes = Vec::with_capacity(len);
         let Some(file) = &self.file else {
@@ -103,14 +109,28 @@ impl<E: Env> SegmentReader<E> {
             return Ok(bytes);
         };
         let mut buf = AppendBuf::with_capacity(len.min(READ_BYTES));
+        let block = usize::try_from(self.block_bytes).expect("a block");
+        let mut most = READ_BYTES;
         while bytes.len() < len {
-            let wanted = (len - bytes.len()).min(READ_BYTES);
-            let (result, back) = self.rt.read(file, range.start + bytes.len() as u64, wanted, buf).await;
-            let read = result?;
-            // copies: what recovery looks at, once, before anything is served
-            bytes.extend_from_slice(back.filled());
+            let (position, wanted) = (range.start + bytes.len() as u64, (len - bytes.len()).min(most));
+            let (result, back) = self.rt.read(file, position, wanted, buf).await;
             buf = back;
-            if read < wanted || !buf.reset() {
+            match result {
+                Ok(read) => {
+                    // copies: what recovery looks at, once, before anything is served
+                    bytes.extend_from_slice(buf.filled());
+                    if read < wanted {
+                        break;
+                    }
+                }
+                // One by one: then it shows which of them it is.
+                Err(_) if wanted > block => most = block,
+                Err(error) => {
+                    self.unreadable.insert(position, error);
+                    bytes.resize(bytes.len() + wanted, 0);
+                }
+            }
+            if !buf.reset() {
                 break;
             }
         }
@@ -144,6 +164,40 @@ impl<E: Env> SegmentReader<E> {
             // copies: a block that will be written back
             self.repairs.insert(block, bytes[at..at + len].to_vec());
         }
+    }
+
+    /// An error where a byte of `range` can be had neither from the file nor from a journal. Unreadable blocks whose bytes a
+    /// journal has are written anew, like those that it knows better.
+    fn check_readable(&mut self, range: &Range<u64>, from: u64, bytes: &[u8]) -> io::Result<()> {
+        let to = from + bytes.len() as u64;
+        for (block, error) in self.unreadable.range(from..to) {
+            let needed = range.start.max(*block)..range.end.min(block + self.block_bytes);
+            if needed.is_empty() {
+                continue;
+            }
+            if !self.is_overlaid(&needed) {
+                return Err(io::Error::new(error.kind(), format!("at position {block}: {error}")));
+            }
+            let at = usize::try_from(block - from).expect("within memory");
+            let len = usize::try_from(self.block_bytes).expect("a block");
+            // copies: a block that will be written back
+            self.repairs.insert(*block, bytes[at..at + len].to_vec());
+        }
+        Ok(())
+    }
+
+    /// Whether a journal has every byte of `range`.
+    fn is_overlaid(&self, range: &Range<u64>) -> bool {
+        let mut at = range.start;
+        while at < range.end {
+            let ends = self.overlays.iter().filter(|(position, _)| *position <= at);
+            let behind = ends.map(|(position, tail)| position + tail.len() as u64).max().unwrap_or(0);
+            if behind <= at {
+                return false;
+            }
+            at = behind;
+        }
+        true
     }
 
     /// Walks whole batches from `cursor` up to `limit`, checksums and offsets verified. `gaps` admits offsets that jump
@@ -208,6 +262,17 @@ impl<E: Env> SegmentReader<E> {
         }
         Ok(end)
     }
+}
+
+/// All of a file, for the end that it has; blocks that cannot be read are zeros.
+pub(super) async fn what_can_be_read<E: Env>(
+    rt: &Rc<Runtime<E>>,
+    path: &Path,
+    block_bytes: usize,
+) -> io::Result<Vec<u8>> {
+    let Output::Stat(stat) = rt.job(Job::Stat(path.into())).await? else { return Ok(Vec::new()) };
+    let mut reader = SegmentReader::open(rt, path, Offset::ZERO, block_bytes, Vec::new()).await?;
+    reader.read_blocks(0..stat.len).await
 }
 
 /// Why a whole batch cannot be the next one of its log, if so.

@@ -90,6 +90,15 @@ pub struct Script {
 impl Script {
     /// The script of a seed: at least 200 operations, at least one power failure.
     pub fn new(seed: u64) -> Self {
+        let mut script = Self::of_old(seed);
+        if script.faults != Faults::default() {
+            script.more_faults(&mut Chance::new(!seed));
+        }
+        script
+    }
+
+    /// The script without faults that came later.
+    pub fn of_old(seed: u64) -> Self {
         let chance = &mut Chance::new(seed);
         let count = chance.within(2, 4);
         let crash = chance.within(0, count - 1);
@@ -134,6 +143,15 @@ impl Script {
         };
         script.flip_now_and_then(chance);
         script
+    }
+
+    /// Faults that came later: drawn apart, so that the rest of a seed stays what it was.
+    fn more_faults(&mut self, chance: &mut Chance) {
+        let mut ppm =
+            |most: u64| if chance.one_in(2) { u32::try_from(chance.within(0, most)).expect("ppm") } else { 0 };
+        self.faults.read_error_ppm = ppm(20_000);
+        self.faults.job_error_ppm = ppm(10_000);
+        self.faults.unreadable_ppm = ppm(1_000_000);
     }
 
     fn faults(chance: &mut Chance) -> Faults {
