@@ -27,6 +27,7 @@ pub(super) fn run(job: Job<Kernel>, keeper: &Housekeeping) -> io::Result<Output<
         Job::Stat(path) => stat(&path).map(Output::Stat),
         Job::ReadFile(path, max) => files::read_at_most(&path, max).map(Output::Bytes),
         Job::WriteFile(path, bytes) => write_file(&path, &bytes).map(none),
+        Job::CreateDirLater(path) => create_dir_later(&path).map(none),
         Job::WriteEnd(path, position, slices) => write_end(&path, position, &slices).map(none),
         Job::FlushFileSystem(dir) => Ok(rustix::fs::syncfs(fs::File::open(dir)?).map(none)?),
         Job::Rename(from, to) => rename(&from, &to).map(none),
@@ -85,6 +86,13 @@ fn create_dir(path: &Path) -> io::Result<()> {
             create_dir(path)
         }
         Err(error) => Err(error),
+    }
+}
+
+fn create_dir_later(path: &Path) -> io::Result<()> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        made => made,
     }
 }
 

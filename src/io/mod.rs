@@ -196,6 +196,8 @@ pub enum Job<E: Env> {
     ReadFile(PathBuf, usize),
     /// Replaces a file's contents: a temporary file, flushed, renamed, directory flushed. Old or new after a crash.
     WriteFile(PathBuf, Vec<u8>),
+    /// Makes a directory in one that is there, or finds it there. Nothing is flushed, as in [`Job::WriteEnd`].
+    CreateDirLater(PathBuf),
     /// Writes bytes at a position through the page cache and ends the file behind them, making it where it is missing.
     /// Nothing is flushed: after a crash any of it may be there, until [`Job::FlushFileSystem`] has completed.
     WriteEnd(PathBuf, u64, Vec<Slice>),
@@ -236,6 +238,7 @@ impl<E: Env> fmt::Debug for Job<E> {
             Self::Stat(path) => write!(f, "Stat({})", path.display()),
             Self::ReadFile(path, max) => write!(f, "ReadFile({}, {max})", path.display()),
             Self::WriteFile(path, bytes) => write!(f, "WriteFile({}, {} bytes)", path.display(), bytes.len()),
+            Self::CreateDirLater(path) => write!(f, "CreateDirLater({})", path.display()),
             Self::WriteEnd(path, position, _) => write!(f, "WriteEnd({}, {position})", path.display()),
             Self::FlushFileSystem(dir) => write!(f, "FlushFileSystem({})", dir.display()),
             Self::Rename(from, to) => write!(f, "Rename({}, {})", from.display(), to.display()),

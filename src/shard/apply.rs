@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::Shard;
 use crate::io::Env;
-use crate::metadata::{Image, Topic, TopicConfig};
+use crate::metadata::{Image, TopicConfig};
 use crate::partition::{self, Partition};
-use crate::storage::Log;
-use crate::types::{PartitionId, TopicPartition};
+use crate::storage::{Log, NewLog};
+use crate::types::TopicPartition;
 
 impl<E: Env> Shard<E> {
     /// Opens, changes and closes partitions until they are those of `image`, then serves by it. A partition whose log
@@ -23,28 +23,30 @@ impl<E: Env> Shard<E> {
             }
         }
         let me = self.rt().shard();
-        let topics: Vec<Arc<Topic>> = image.topics().cloned().collect();
-        for topic in &topics {
+        let (mut new, mut served) = (Vec::new(), Vec::new());
+        for topic in image.topics() {
             let config = partition_config(&topic.config);
             for (id, assigned) in topic.partition_ids().filter(|(_, assigned)| assigned.shard == Some(me)) {
-                match self.partition(id) {
-                    Some(partition) => {
-                        partition.set_leader_epoch(assigned.leader_epoch);
-                        partition.set_config(config.clone());
-                    }
-                    None => self.make(topic, id, assigned.leader_epoch, config.clone()).await,
+                if let Some(partition) = self.partition(id) {
+                    partition.set_leader_epoch(assigned.leader_epoch);
+                    partition.set_config(config.clone());
+                    continue;
+                }
+                let name = TopicPartition { topic: Arc::clone(&topic.name), partition: id.partition };
+                new.push(NewLog { id, name: name.clone(), config: config.log.clone() });
+                served.push((name, config.clone(), assigned.leader_epoch));
+            }
+        }
+        if !new.is_empty() {
+            let made = self.store().create_logs(new).await;
+            for (made, (name, config, leader_epoch)) in made.into_iter().zip(served) {
+                match made {
+                    Ok(log) => self.open_partition(log, config, leader_epoch),
+                    Err(error) => tracing::error!(partition = %name, "cannot make a partition: {error}"),
                 }
             }
         }
         self.set_image(image);
-    }
-
-    async fn make(self: &Rc<Self>, topic: &Topic, id: PartitionId, leader_epoch: i32, config: partition::Config) {
-        let name = TopicPartition { topic: Arc::clone(&topic.name), partition: id.partition };
-        match self.store().create_log(id, name.clone(), config.log.clone()).await {
-            Ok(log) => self.open_partition(log, config, leader_epoch),
-            Err(error) => tracing::error!(partition = %name, "cannot make a partition: {error}"),
-        }
     }
 }
 

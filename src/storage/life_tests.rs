@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::checkpoint::PartitionState;
 use super::recovery::{Found, RecoveryError, Rules, Start, recover};
 use super::stop::finish;
-use super::{Append, Config, Directory, Disk, Error, Log, LogConfig, Part, ReadPlan, Stamp, Store};
+use super::{Append, Config, Directory, Disk, Error, Log, LogConfig, NewLog, Part, ReadPlan, Stamp, Store};
 use crate::io::device::FlushScope;
 use crate::io::sim::{Faults, SimEnv, World};
 use crate::io::{Job, Output, Runtime, Slice};
@@ -790,5 +790,39 @@ fn the_journal_before_last_is_written_again_and_its_old_records_do_not_count() {
         life.crash();
         life.open(1);
         model.check(&life.contents(0, 1 << 20), acked, "after a crash");
+    }
+}
+
+#[test]
+fn logs_made_together_are_there_after_a_crash_or_can_be_made_again() {
+    for seed in 0..30 {
+        let mut life = Life::new(seed);
+        life.open(1);
+        let new: Vec<_> =
+            (0..50).map(|at| NewLog { id: id(at), name: name(at), config: life.config.log.clone() }).collect();
+        let (store, again) = (Rc::clone(&life.shard(0).store), new.clone());
+        let making =
+            life.shard(0).rt.spawn(async move { store.create_logs(new).await.into_iter().all(|log| log.is_ok()) });
+        // The power fails somewhere on the way, or when all are made.
+        let cut_us = life.draw(20_000);
+        life.world.run_for_us(cut_us);
+        let made = making.is_finished();
+        drop(making);
+        life.crash();
+        life.open(1);
+        let there = life.shard(0).store.logs();
+        assert!(there.iter().all(|log| log.failure().is_none()), "seed {seed}: none is quarantined");
+        assert!(!made || there.len() == 50, "seed {seed}: {} are there", there.len());
+        let missing = again.into_iter().filter(|new| there.iter().all(|log| log.id() != new.id)).collect();
+        let store = Rc::clone(&life.shard(0).store);
+        assert!(life.block_on(0, async move { store.create_logs(missing).await.into_iter().all(|log| log.is_ok()) }));
+        for partition in [0, 31, 49] {
+            assert_eq!(life.append(partition, batch(1, 100, 1, 1)).unwrap(), Offset(1));
+            life.wait_durable(partition);
+        }
+        life.crash();
+        life.open(1);
+        assert_eq!(life.shard(0).store.logs().len(), 50, "seed {seed}");
+        assert_eq!(life.log(49).log_end_offset(), Offset(1), "seed {seed}");
     }
 }

@@ -82,5 +82,5 @@ pub use read::{FoundBatch, Part, Place, ReadParts, ReadPlan, Reading};
 #[doc(hidden)]
 pub use sabotage::Sabotage;
 pub use segment::SegmentRef;
-pub use store::{Share, StateOf, Store};
+pub use store::{NewLog, Share, StateOf, Store};
 pub use writer::{Directory, JournalStart, Writer};

@@ -25,6 +25,8 @@ use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::checkpoint::{Checkpoint, CheckpointError, LogCheckpoint, PartitionState, SegmentCheckpoint};
 use super::config::{Config, LogConfig};
 use super::error::Error;
@@ -35,7 +37,7 @@ use super::segment::Segment;
 use super::stop::Stopped;
 use super::writer::{Directory, Writer};
 use crate::io::local::Notify;
-use crate::io::{Env, Job, OpenHow, Output, Runtime};
+use crate::io::{Env, Job, Op, OpenHow, Output, Runtime, Slice};
 use crate::types::{Offset, PartitionId, TopicPartition};
 
 /// What one shard is given at its start.
@@ -51,6 +53,17 @@ pub struct Share {
 
 /// Asked for what `partition/` keeps beside a log, at the moment of a checkpoint.
 pub type StateOf = Rc<dyn Fn() -> PartitionState>;
+
+/// A log to be made.
+#[derive(Clone, Debug)]
+pub struct NewLog {
+    /// Its identity.
+    pub id: PartitionId,
+    /// Its name.
+    pub name: TopicPartition,
+    /// What it obeys.
+    pub config: LogConfig,
+}
 
 /// One shard's logs.
 pub struct Store<E: Env> {
@@ -203,15 +216,47 @@ impl<E: Env> Store<E> {
         name: TopicPartition,
         config: LogConfig,
     ) -> Result<Rc<Log<E>>, Error> {
+        let mut made = self.create_logs(vec![NewLog { id, name, config }]).await;
+        made.pop().expect("an answer for each")
+    }
+
+    /// Makes logs, some at a time; answers for each in order. Few are made durable each by itself, many together.
+    pub async fn create_logs(&self, new: Vec<NewLog>) -> Vec<Result<Rc<Log<E>>, Error>> {
         if let Some(error) = self.writer.directory.offline() {
-            return Err(error);
+            return new.iter().map(|_| Err(error.clone())).collect();
         }
-        let dir = self.dir.join(name.to_string());
+        let together = new.len() >= TOGETHER_MIN;
+        let mut made = Vec::with_capacity(new.len());
+        for some in new.chunks(MADE_AT_ONCE) {
+            let jobs: Vec<_> = some.iter().map(|log| self.rt.submit(Op::Job(self.made_by(log, together)))).collect();
+            for (job, log) in jobs.into_iter().zip(some) {
+                let failed = |error| Error::io("cannot make", self.dir.join(log.name.to_string()), error);
+                made.push(job.await.result.map(drop).map_err(failed));
+            }
+        }
+        if together && let Err(error) = self.rt.job(Job::FlushFileSystem(self.dir.clone())).await {
+            let error = Error::io("cannot flush", &self.dir, error);
+            return new.iter().map(|_| Err(error.clone())).collect();
+        }
+        new.into_iter().zip(made).map(|(log, made)| made.map(|()| self.open_new(log))).collect()
+    }
+
+    /// Makes the directory of a log, and says in it whose it is.
+    fn made_by(&self, log: &NewLog, later: bool) -> Job<E> {
+        let dir = self.dir.join(log.name.to_string());
         let path = dir.join(PARTITION_METADATA);
-        let text = partition_metadata::encode(id.topic_id).into_bytes();
-        let made = Job::Sequence(vec![Job::CreateDir(dir.clone()), Job::WriteFile(path, text)]);
-        self.rt.job(made).await.map_err(|error| Error::io("cannot make", &dir, error))?;
+        let text = partition_metadata::encode(log.id.topic_id).into_bytes();
+        Job::Sequence(if later {
+            vec![Job::CreateDirLater(dir), Job::WriteEnd(path, 0, vec![Slice::from(Bytes::from(text))])]
+        } else {
+            vec![Job::CreateDir(dir), Job::WriteFile(path, text)]
+        })
+    }
+
+    fn open_new(&self, NewLog { id, name, config }: NewLog) -> Rc<Log<E>> {
         let (log_start, log_end) = (Offset::ZERO, Offset::ZERO);
+        let dir = self.dir.join(name.to_string());
+        let segments = Vec::new();
         let found = Recovered {
             id,
             name,
@@ -219,7 +264,7 @@ impl<E: Env> Store<E> {
             config,
             log_start,
             log_end,
-            segments: Vec::new(),
+            segments,
             tail: None,
             place: None,
             quarantined: None,
@@ -227,7 +272,7 @@ impl<E: Env> Store<E> {
         let log = Log::open(&self.writer, found);
         let held = Held { log: Rc::clone(&log), state: PartitionState::default(), state_of: None };
         self.logs.borrow_mut().insert(id, held);
-        Ok(log)
+        log
     }
 
     /// Deletes a log: it is gone at once, and durably when this returns. Its files follow.
@@ -512,6 +557,10 @@ async fn retention<E: Env>(store: Weak<Store<E>>, rt: Rc<Runtime<E>>, check_ms: 
 const THINNED_ENTRIES: u64 = 256;
 const THINNED_GAP_BYTES: u64 = 64 << 10;
 const THINNED_TIMES: usize = 256;
+/// Logs whose directories are made at a time: jobs on their way to the housekeeping thread.
+const MADE_AT_ONCE: usize = 256;
+/// So many logs are cheaper to make durable by one flush of the file system than each by itself.
+const TOGETHER_MIN: usize = 32;
 const CHECKPOINT_PAUSE_MS: u64 = 1000;
 const CHECKPOINT_EVERY_MS: u64 = 60_000;
 /// More than any checkpoint has.

@@ -17,7 +17,7 @@ impl State {
                 self.names.flush_dir(parent(&key(&path)));
                 Ok(Output::File(file))
             }
-            Job::CreateDir(path) => self.create_dir(&key(&path)),
+            Job::CreateDir(path) | Job::CreateDirLater(path) => self.create_dir(&key(&path)),
             Job::List(path) => self.list(&key(&path)),
             Job::Stat(path) => self.stat(&key(&path)).map(Output::Stat),
             Job::ReadFile(path, most) => {

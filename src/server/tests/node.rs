@@ -180,7 +180,7 @@ impl Client {
         assert_eq!(response.topics[0].error_code, 0, "{:?}", response.topics[0].error_message);
     }
 
-    fn metadata(&mut self, topic: &str) -> Vec<i16> {
+    pub(super) fn metadata(&mut self, topic: &str) -> Vec<i16> {
         let name = Some(KafkaString::from(topic.to_owned()));
         let topics = Some(vec![MetadataRequestTopic { name, ..Default::default() }]);
         let request = MetadataRequestData { topics, allow_auto_topic_creation: true, ..Default::default() };

@@ -1,6 +1,6 @@
 //! What an operator sets, and reads in the log.
 
-use super::node::{Bench, Client};
+use super::node::{Bench, Client, batch};
 use super::{framed, logged};
 use crate::io::sim::{Faults, World};
 use crate::protocol::cold::metadata_request::MetadataRequestData;
@@ -61,4 +61,24 @@ fn accepts_that_fail_are_said_once_and_go_on_by_themselves() {
     });
     assert_eq!(lines.matches("no connections can be accepted").count(), 2, "{lines}");
     assert_eq!(lines.lines().count(), 2, "{lines}");
+}
+
+#[test]
+fn a_thousand_partitions_are_made_side_by_side() {
+    let mut bench = Bench::new(37, 2);
+    let mut client = bench.client();
+    let took_ms = |bench: &Bench, client: &mut Client, topic: &str, partitions| {
+        let begun_ns = bench.world.now_ns();
+        client.create(topic, partitions);
+        (bench.world.now_ns() - begun_ns) / 1_000_000
+    };
+    let (few, many) = (took_ms(&bench, &mut client, "few", 10), took_ms(&bench, &mut client, "many", 1_000));
+    assert!(many < few * 10, "10 partitions take {few} ms, 1,000 take {many} ms");
+    assert_eq!(client.produce(-1, &[("many", 999, batch(0, 1, 10))]), [(0, 0)]);
+    bench.world.crash();
+    bench.start();
+    let mut client = bench.client();
+    let there = client.metadata("many");
+    assert!(there.len() == 1_000 && there.iter().all(|error| *error == 0));
+    assert_eq!(client.produce(-1, &[("many", 0, batch(0, 1, 10)), ("many", 999, batch(0, 1, 10))]), [(0, 0), (0, 1)]);
 }

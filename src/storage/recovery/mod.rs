@@ -581,17 +581,19 @@ impl<E: Env> Reading<E> {
         let id = |topic_id| PartitionId { topic_id, partition: name.partition };
         let text = match self.read(&dir.join(PARTITION_METADATA)).await {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let files = self.list(&dir).await.unwrap_or_default();
-                let holds = decide::segment_files(&files).values().any(|len| *len > 0);
-                let reason = holds.then(|| Arc::from(format!("no {PARTITION_METADATA}: nothing says whose it is")))?;
-                return Some(FoundLog { quarantined: Some(reason), ..FoundLog::new(id(TopicId::ZERO), name, dir) });
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => {
                 let reason = Some(format!("{PARTITION_METADATA}: {error}").into());
                 return Some(FoundLog { quarantined: reason, ..FoundLog::new(id(TopicId::ZERO), name, dir) });
             }
         };
+        // It is written before the log takes its first batch, and may be there empty where the power failed before that.
+        if text.iter().all(|byte| *byte == 0) {
+            let files = self.list(&dir).await.unwrap_or_default();
+            let holds = decide::segment_files(&files).values().any(|len| *len > 0);
+            let reason = holds.then(|| Arc::from(format!("no {PARTITION_METADATA}: nothing says whose it is")))?;
+            return Some(FoundLog { quarantined: Some(reason), ..FoundLog::new(id(TopicId::ZERO), name, dir) });
+        }
         Some(match partition_metadata::decode(&String::from_utf8_lossy(&text)) {
             Ok(topic_id) => FoundLog::new(id(topic_id), name, dir),
             Err(error) => {
