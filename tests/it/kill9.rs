@@ -138,6 +138,7 @@ fn what_was_acknowledged_survives_kill_9_under_load() {
         producers.into_iter().map(|producer| producer.join().expect("a producer")).collect()
     });
     for (kind, acknowledged) in KINDS.iter().zip(&acknowledged) {
+        println!("{kills} kills: {} records of {} acknowledged", acknowledged.len(), kind.topic);
         check(kind, &bootstrap, acknowledged);
     }
     node.stop();
