@@ -54,10 +54,13 @@ pub fn produce(
     send(address, &request, topic, total, Instant::now() + Duration::from_millis(50), every, warm_up)
 }
 
-/// Reads partition 0 of `topic` from its beginning, again and again, until told to stop. Answers the bytes it got.
+/// Reads partition 0 of `topic` from its beginning, again and again, until told to stop. Answers the bytes it got. It gives
+/// way to the producer, which shares its core: taking a reply of 1 MiB would hold the producer's answers up by as much as
+/// the node's device does.
 pub fn read_behind(address: SocketAddr, topic: &str, stop: Arc<AtomicBool>) -> thread::JoinHandle<io::Result<u64>> {
     let topic = topic.to_owned();
     thread::spawn(move || {
+        rustix::process::setpriority_process(Some(rustix::thread::gettid()), 19)?;
         let mut stream = TcpStream::connect(address)?;
         let (mut next, mut bytes) = (0, 0);
         while !stop.load(Ordering::Relaxed) {
