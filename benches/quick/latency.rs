@@ -62,9 +62,9 @@ pub fn read_behind(address: SocketAddr, topic: &str, stop: Arc<AtomicBool>) -> t
     thread::spawn(move || {
         rustix::process::setpriority_process(Some(rustix::thread::gettid()), 19)?;
         let mut stream = TcpStream::connect(address)?;
-        let (mut next, mut bytes) = (0, 0);
+        let (mut next, mut bytes, mut frame) = (0, 0, Vec::new());
         while !stop.load(Ordering::Relaxed) {
-            let frame = load::ask(&mut stream, &wire::fetch(&topic, 0, next, 500, 1 << 20))?;
+            load::ask_into(&mut stream, &wire::fetch(&topic, 0, next, 500, 1 << 20), &mut frame)?;
             let (error, records) = wire::fetch_answer(&frame, &topic);
             if error != 0 {
                 return Err(io::Error::other(format!("the node answered error {error}")));

@@ -127,12 +127,18 @@ pub fn run(
 
 /// One request and its answer, without the length prefix.
 pub fn ask(stream: &mut TcpStream, request: &[u8]) -> io::Result<Vec<u8>> {
+    let mut frame = Vec::new();
+    ask_into(stream, request, &mut frame)?;
+    Ok(frame)
+}
+
+/// As [`ask`], into a buffer that is used again.
+pub fn ask_into(stream: &mut TcpStream, request: &[u8], frame: &mut Vec<u8>) -> io::Result<()> {
     stream.write_all(request)?;
     let mut len = [0; 4];
     stream.read_exact(&mut len)?;
-    let mut frame = vec![0; usize::try_from(i32::from_be_bytes(len)).map_err(io::Error::other)?];
-    stream.read_exact(&mut frame)?;
-    Ok(frame)
+    frame.resize(usize::try_from(i32::from_be_bytes(len)).map_err(io::Error::other)?, 0);
+    stream.read_exact(frame)
 }
 
 pub fn histogram() -> Histogram<u64> {
