@@ -124,13 +124,14 @@ pub(super) fn locked(error: &lock::Error) -> Check {
 }
 
 /// Whether the ports are free, and whether clients can be told where to come.
-pub(super) fn of_listeners(config: &Config) -> Vec<Check> {
-    config.listeners.iter().map(|listener| listen(listener).map_or_else(|check| check, |(_, check)| check)).collect()
+pub(super) fn of_listeners(config: &Config, patience: Duration) -> Vec<Check> {
+    let check = |listener| listen(listener, patience).map_or_else(|check| check, |(_, check)| check);
+    config.listeners.iter().map(check).collect()
 }
 
-/// Listens, or says why that cannot be done.
-pub(super) fn listen(listener: &Listener) -> Result<(Socket, Check), Check> {
-    let socket = Socket::listen(listener.address).map_err(|error| refused(listener, &error))?;
+/// Listens, or says why that cannot be done. An address in use is tried again for so long.
+pub(super) fn listen(listener: &Listener, patience: Duration) -> Result<(Socket, Check), Check> {
+    let socket = Socket::listen_within(listener.address, patience).map_err(|error| refused(listener, &error))?;
     Ok((socket, Check::ok("listener", format!("{listener} is free"))))
 }
 

@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -31,7 +32,7 @@ pub(super) fn run(args: &NodeArgs) -> Result<(), Ended> {
     report(checks::of_machine(&config))?;
     report(checks::of_directory(&config))?;
     // Before the wait for the lock: a port that is taken is most often this same node, already running.
-    report(checks::of_listeners(&config))?;
+    report(checks::of_listeners(&config, LISTEN_PATIENCE))?;
     let lock = take_directory(&mut config)?;
     let ready = Ready { lock, listeners: listen(&mut config)? };
     let stop = stop_signal().map_err(|error| Ended::Failed(format!("signals: {error}")))?;
@@ -93,7 +94,7 @@ fn report(found: Vec<Check>) -> Result<(), Ended> {
 fn listen(config: &mut Config) -> Result<Vec<Socket>, Ended> {
     let mut sockets = Vec::new();
     for listener in &config.listeners {
-        match checks::listen(listener) {
+        match checks::listen(listener, LISTEN_PATIENCE) {
             Ok((socket, _)) => sockets.push(socket),
             Err(check) => report(vec![check])?,
         }
@@ -153,3 +154,6 @@ fn serve(config: &Config, ready: Ready, stop: Socket) -> Result<(), Ended> {
     tracing::info!("stopped cleanly");
     Ok(())
 }
+
+/// How long an address may stay in use: a killed node's ring holds its listener until its last operations have ended.
+const LISTEN_PATIENCE: Duration = Duration::from_secs(2);

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SendAncillaryBuffer, SendFlags, SocketFlags, SocketType, sockopt};
 
@@ -42,6 +43,22 @@ impl Socket {
         rustix::net::bind(&fd, &address)?;
         rustix::net::listen(&fd, BACKLOG)?;
         Ok(Self::from(fd))
+    }
+
+    /// Listens; while the address is in use, tries again for so long. Blocks: before the shards start.
+    ///
+    /// # Errors
+    /// As [`Socket::listen`].
+    pub fn listen_within(address: SocketAddr, patience: Duration) -> io::Result<Self> {
+        let begun = Instant::now();
+        loop {
+            match Self::listen(address) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && begun.elapsed() < patience => {
+                    std::thread::sleep(LISTEN_RETRY);
+                }
+                listening => return listening,
+            }
+        }
     }
 
     /// Connects and waits for it: for tests and command-line tools, never on a shard.
@@ -134,6 +151,9 @@ impl From<OwnedFd> for Socket {
         Self(Arc::new(Inner { fd, drained: AtomicBool::new(false) }))
     }
 }
+
+/// Between two attempts at an address that is in use.
+const LISTEN_RETRY: Duration = Duration::from_millis(20);
 
 /// Connections that the kernel keeps until they are accepted; cut to net.core.somaxconn.
 const BACKLOG: i32 = 4096;

@@ -826,3 +826,24 @@ fn logs_made_together_are_there_after_a_crash_or_can_be_made_again() {
         assert_eq!(life.log(49).log_end_offset(), Offset(1), "seed {seed}");
     }
 }
+
+#[test]
+fn a_file_shorter_than_its_log_gets_room_without_a_hole() {
+    for batches in 1..40 {
+        let mut life = Life::new(35);
+        life.open(1);
+        drop(life.create(0));
+        for _ in 0..batches {
+            life.append(0, batch(1, 3000, 1, 1)).unwrap();
+            life.wait_durable(0);
+        }
+        // What the file has no room for yet is in the journal.
+        life.kill();
+        life.open(1);
+        life.append(0, batch(1, 9000, 1, 2)).unwrap();
+        life.wait_durable(0);
+        life.world.run_for_ms(100);
+        let active = life.log(0).active.borrow().clone().expect("nothing is rolled");
+        assert!(!active.flush_alone.get(), "a hole after {batches} batches");
+    }
+}

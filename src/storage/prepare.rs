@@ -148,10 +148,12 @@ impl<E: Env> Writer<E> {
         let end = self.config.block_ceil(segment.end_position.get());
         let mut file_bytes = self.config.block_floor(segment.file_bytes.get());
         if file_bytes < end {
-            // The file ends within the last block. To write that block would change the file's length, which is metadata.
+            // The file ends within the last block, or before it: then the journal has what is behind. To write those blocks
+            // would change the file's length, which is metadata. What the file has stays as it is.
+            let from = self.config.block_ceil(segment.file_bytes.get());
             let to = end + self.config.prepare_bytes_min;
-            self.space.wait_for(&self.rt, self.config.prepare_bytes_min).await;
-            self.rt.job(Job::PrepareRange(file.clone(), end..to, Prepare::Zeros)).await?;
+            self.space.wait_for(&self.rt, to - from).await;
+            self.rt.job(Job::PrepareRange(file.clone(), from..to, Prepare::Zeros)).await?;
             file_bytes = to;
         }
         segment.file_bytes.set(file_bytes);
