@@ -54,18 +54,25 @@ impl<E: Env> Writer<E> {
     /// Closes logs, several at a time: afterwards every byte of them is in its segment, and the files have their exact length,
     /// durably after [`Writer::flush_all`]. Answers the first error; the logs that failed are left to recovery.
     pub(super) async fn close_logs(self: &Rc<Self>, logs: Vec<Rc<Log<E>>>) -> Result<(), Error> {
+        // The journal keeps no place for a closed log, whose last bytes are nowhere else until that flush: so no log is closed
+        // while another's may still go there. A failure is met again below.
+        let _ = self.at_once(&logs, |log| async move { log.wait_for_all().await }).await;
+        self.at_once(&logs, |log| async move { log.close().await }).await
+    }
+
+    /// Does something with all logs, several at a time. Answers the first error.
+    async fn at_once<F>(self: &Rc<Self>, logs: &[Rc<Log<E>>], each: impl Fn(Rc<Log<E>>) -> F) -> Result<(), Error>
+    where
+        F: Future<Output = Result<(), Error>> + 'static,
+    {
         let mut result = Ok(());
-        let mut logs = logs.into_iter();
-        loop {
-            let tasks: Vec<_> =
-                logs.by_ref().take(CLOSED_AT_ONCE).map(|log| self.rt.spawn(async move { log.close().await })).collect();
-            if tasks.is_empty() {
-                return result;
-            }
+        for some in logs.chunks(CLOSED_AT_ONCE) {
+            let tasks: Vec<_> = some.iter().map(|log| self.rt.spawn(each(Rc::clone(log)))).collect();
             for task in tasks {
                 result = result.and(task.await);
             }
         }
+        result
     }
 }
 
@@ -73,8 +80,9 @@ impl<E: Env> Writer<E> {
     /// Makes durable what closing logs has written. The file system's flush need not reach the device where no metadata of it
     /// changed; that of a file does.
     pub(super) async fn flush_all(self: &Rc<Self>) -> io::Result<()> {
-        self.rt.job(Job::FlushFileSystem(self.directory.path().clone())).await?;
-        self.rt.flush(&self.journal_file).await
+        let flushed = self.rt.job(Job::FlushFileSystem(self.directory.path().clone())).await;
+        flushed.map(drop).inspect_err(|error| self.take_offline("a flush", error))?;
+        self.flush_found(&self.journal_file).await
     }
 }
 
