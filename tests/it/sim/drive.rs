@@ -40,7 +40,9 @@ pub fn simulate(script: &Script) -> Outcome {
         live(&world, &lived, life);
         let fresh = lived.up() == usize::from(life.shards);
         // Whoever died before he was up leaves what was owed before, and what his own death may take.
-        before = Some(if fresh { life.end } else { life.end.after(before) });
+        // The power goes after every close; one that failed had promised nothing more.
+        let end = if lived.close_failed() { End::Crash } else { life.end };
+        before = Some(if fresh { end } else { end.after(before) });
         weak = world.flushes_failed() > failed || (weak && !fresh);
         if life.flip {
             flip(&world, &lived);

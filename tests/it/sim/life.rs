@@ -34,6 +34,7 @@ pub struct Lived {
     closes: bool,
     up: Arc<AtomicUsize>,
     done: Arc<AtomicUsize>,
+    closes_failed: Arc<AtomicUsize>,
 }
 
 impl Lived {
@@ -47,7 +48,8 @@ impl Lived {
         closes: bool,
     ) -> Self {
         let (script, model) = (Arc::new(script.clone()), Arc::clone(model));
-        Self { script, model, number, before, weak, until_ops, closes, up: Arc::default(), done: Arc::default() }
+        let (up, done, closes_failed) = Default::default();
+        Self { script, model, number, before, weak, until_ops, closes, up, done, closes_failed }
     }
 
     /// Shards that have come up and found what was promised.
@@ -58,6 +60,11 @@ impl Lived {
     /// Shards whose clients have gone home, and whose store is closed if it is to be.
     pub fn done(&self) -> usize {
         self.done.load(Ordering::Relaxed)
+    }
+
+    /// Whether the store of some shard could not be closed: then its close promises nothing.
+    pub fn close_failed(&self) -> bool {
+        self.closes_failed.load(Ordering::Relaxed) > 0
     }
 
     /// Whether the clients may go home.
@@ -113,7 +120,10 @@ async fn close<E: Env>(lived: &Lived, opened: Opened<E>) {
                 lived.model.closed(*number);
             }
         }
-        Err(error) => assert!(lived.errors(), "the close fails: {error}"),
+        Err(error) => {
+            assert!(lived.errors(), "the close fails: {error}");
+            lived.closes_failed.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
