@@ -847,3 +847,27 @@ fn a_file_shorter_than_its_log_gets_room_without_a_hole() {
         assert!(!active.flush_alone.get(), "a hole after {batches} batches");
     }
 }
+
+#[test]
+fn a_log_deleted_while_its_segment_gets_a_name_leaves_nothing_in_the_pool() {
+    for pause_us in (0..4_500).step_by(15) {
+        let mut life = Life::new(pause_us);
+        life.open(1);
+        drop(life.create(0));
+        let log = life.log(0);
+        let appending = life.shard(0).rt.spawn(async move {
+            for step in 0..4 {
+                append(&log, batch(1, 9000, 1, step)).await?;
+            }
+            Ok::<(), Error>(())
+        });
+        life.world.run_for_us(pause_us);
+        let store = Rc::clone(&life.shard(0).store);
+        life.block_on(0, async move { store.delete_log(id(0)).await }).unwrap();
+        life.world.run_for_ms(5_000);
+        drop(appending);
+        let pooled = |(path, _): &(PathBuf, u64)| path.to_string_lossy().contains("recycle");
+        let left: Vec<_> = life.world.files().into_iter().filter(pooled).collect();
+        assert!(left.is_empty(), "deleted after {pause_us} us: {left:?}");
+    }
+}

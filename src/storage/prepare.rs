@@ -184,14 +184,19 @@ impl<E: Env> Writer<E> {
         // Names appear in the order of the segments, so that a log's files never have a gap.
         let before = log.named_before(&segment).await;
         let named = match before {
-            Ok(()) => self.rt.job(Job::Rename(path, segment.path.clone())).await.map(drop),
+            // Another log of its name may have its directory by now.
+            Ok(()) if log.is_closed() => Err(io::ErrorKind::NotFound.into()),
+            Ok(()) => self.rt.job(Job::Rename(path.clone(), segment.path.clone())).await.map(drop),
             Err(error) => Err(error),
         };
         match named {
             Ok(()) => segment.placed.set(true),
             Err(error) => {
                 segment.broken.set(true);
-                if !log.is_closed() {
+                if log.is_closed() {
+                    // It was deleted meanwhile. Windows may still write to the file, so nobody else gets it.
+                    let _ = self.rt.job(Job::Remove(path)).await;
+                } else {
                     tracing::error!(log = %log.name(), path = %segment.path.display(), %error, "a segment got no name");
                     log.fail(Error::Poisoned { log: log.name().clone(), cause: error.into() });
                 }

@@ -52,7 +52,7 @@ impl<E: Env> Writer<E> {
     }
 
     /// Closes logs, several at a time: afterwards every byte of them is in its segment, and the files have their exact length,
-    /// durably after [`Writer::flush_all`]. Answers the first error; the logs that failed are left to recovery.
+    /// durably after `Writer::flush_all`. Answers the first error; the logs that failed are left to recovery.
     pub(super) async fn close_logs(self: &Rc<Self>, logs: Vec<Rc<Log<E>>>) -> Result<(), Error> {
         // The journal keeps no place for a closed log, whose last bytes are nowhere else until that flush: so no log is closed
         // while another's may still go there. A failure is met again below.
@@ -88,7 +88,7 @@ impl<E: Env> Writer<E> {
 
 impl<E: Env> Log<E> {
     /// Ends the log cleanly: waits until all of it is durable, writes the last partial block to the segment, cuts the file
-    /// to its exact length; durably after [`Writer::flush_all`], once for all logs. The block's bytes are in a flushed journal
+    /// to its exact length; durably after `Writer::flush_all`, once for all logs. The block's bytes are in a flushed journal
     /// record, so a crash meanwhile costs nothing.
     pub async fn close(self: &Rc<Self>) -> Result<(), Error> {
         let result = match self.wait_for_all().await {
