@@ -54,6 +54,7 @@ impl<E: Env> Writer<E> {
     /// Closes logs, several at a time: afterwards every byte of them is in its segment, and the files have their exact length,
     /// durably after `Writer::flush_all`. Answers the first error; the logs that failed are left to recovery.
     pub(super) async fn close_logs(self: &Rc<Self>, logs: Vec<Rc<Log<E>>>) -> Result<(), Error> {
+        self.space.release_reserve();
         // The journal keeps no place for a closed log, whose last bytes are nowhere else until that flush: so no log is closed
         // while another's may still go there. A failure is met again below.
         let _ = self.at_once(&logs, |log| async move { log.wait_for_all().await }).await;

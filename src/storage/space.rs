@@ -2,7 +2,7 @@
 //!
 //! The file system is asked before new room is prepared, and while it is full once a second; never while idle. A failed
 //! preparation (ENOSPC) counts as full too. What was already appended waits for room and is not lost; those who wait for
-//! its acknowledgement hear after a second that there is none.
+//! its acknowledgement hear after a second that there is none. A clean stop may take the reserve.
 
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use crate::io::{Env, Job, Output, Runtime};
 /// What is known of the space under a log directory. One per shard.
 pub(super) struct Space {
     dir: PathBuf,
-    reserve_bytes: u64,
+    reserve_bytes: Cell<u64>,
     free_bytes: Cell<u64>,
     /// Bytes that may be taken before the file system is asked again.
     allowed_bytes: Cell<u64>,
@@ -33,7 +33,7 @@ impl Space {
     pub(super) fn new(dir: PathBuf, reserve_bytes: u64) -> Rc<Self> {
         Rc::new(Self {
             dir,
-            reserve_bytes,
+            reserve_bytes: Cell::new(reserve_bytes),
             free_bytes: Cell::new(u64::MAX),
             allowed_bytes: Cell::new(0),
             full: Cell::new(false),
@@ -53,7 +53,7 @@ impl Space {
         self.full.get().then(|| Error::DiskFull {
             dir: self.dir.clone(),
             free_bytes: self.free_bytes.get(),
-            reserve_bytes: self.reserve_bytes,
+            reserve_bytes: self.reserve_bytes.get(),
         })
     }
 
@@ -79,11 +79,21 @@ impl Space {
         self.allowed_bytes.set(0);
     }
 
+    /// The stop has begun: nothing is appended any more, and what was may take the rest of the disk. Only a preparation that
+    /// fails says from now on that there is none.
+    pub(super) fn release_reserve(&self) {
+        self.reserve_bytes.set(0);
+        self.allowed_bytes.set(0);
+        self.full.set(false);
+        self.cleared.notify_all();
+    }
+
     fn start_polling<E: Env>(self: &Rc<Self>, rt: &Rc<Runtime<E>>, bytes: u64) {
         if self.polling.replace(true) {
             return;
         }
-        tracing::error!(dir = %self.dir.display(), free_bytes = self.free_bytes.get(), reserve_bytes = self.reserve_bytes,
+        let reserve_bytes = self.reserve_bytes.get();
+        tracing::error!(dir = %self.dir.display(), free_bytes = self.free_bytes.get(), reserve_bytes,
             "disk full: appends are refused until space returns");
         let (space, rt) = (Rc::clone(self), Rc::clone(rt));
         let task = Rc::clone(&rt);
@@ -96,7 +106,9 @@ impl Space {
                 }
                 space.look(&rt, bytes).await;
             }
-            tracing::info!(dir = %space.dir.display(), free_bytes = space.free_bytes.get(), "space has returned");
+            if space.reserve_bytes.get() == reserve_bytes {
+                tracing::info!(dir = %space.dir.display(), free_bytes = space.free_bytes.get(), "space has returned");
+            }
             space.polling.set(false);
             space.cleared.notify_all();
         })
@@ -106,7 +118,7 @@ impl Space {
     /// Asks the file system. A question that fails changes nothing: the preparation itself will tell.
     async fn look<E: Env>(&self, rt: &Rc<Runtime<E>>, bytes: u64) {
         if let Ok(Output::Number(free_bytes)) = rt.job(Job::FreeBytes(self.dir.clone())).await {
-            let spare_bytes = free_bytes.saturating_sub(self.reserve_bytes);
+            let spare_bytes = free_bytes.saturating_sub(self.reserve_bytes.get());
             self.free_bytes.set(free_bytes);
             self.full.set(spare_bytes < bytes);
             self.allowed_bytes.set(spare_bytes / ASKED_SHARE);

@@ -537,6 +537,27 @@ fn a_full_disk_is_refused_before_it_is_full_and_clears() {
     });
 }
 
+#[test]
+fn a_clean_stop_on_a_full_disk_takes_the_reserve() {
+    let world = World::new(12, Faults::default());
+    world.mount(Path::new("/data"), crate::io::sim::Device::Overwrite, 2 << 20);
+    let shard = Shard::start(world, config());
+    let log = shard.log(0);
+    let (filling, writer) = (Rc::clone(&log), Rc::clone(&shard.writer));
+    let closed = shard.block_on(async move {
+        while append(&filling, 4000).await.is_ok() {
+            filling.writer.rt.sleep_ms(20).await;
+        }
+        assert!(filling.written_offset() < filling.log_end_offset(), "some of it waits for room");
+        writer.close_logs(vec![filling]).await
+    });
+    assert!(closed.is_ok(), "{closed:?}");
+    assert_eq!(log.durable_offset(), log.log_end_offset());
+    let files: u64 = log.segments.borrow().values().map(|segment| segment.file_bytes.get()).sum();
+    let bytes: u64 = log.segments.borrow().values().map(|segment| segment.end_position.get()).sum();
+    assert_eq!(files, bytes, "every byte is in its segment, and nothing behind it");
+}
+
 /// Closes `log` and opens it again as a clean start would.
 fn reopen(shard: &Shard, log: &Rc<Log<SimEnv>>) -> Rc<Log<SimEnv>> {
     let closing = Rc::clone(log);

@@ -1,4 +1,5 @@
 """Start-up messages that take root to provoke: a full disk, an overlay."""
+import os
 import subprocess
 import unittest
 
@@ -45,6 +46,37 @@ class Places(unittest.TestCase):
                         break
                     subprocess.run(["sleep", "0.1"], check=True)
                 self.assertEqual(error, 0, "the refusal clears when space returns")
+                node.stop()
+
+    def test_a_clean_stop_on_a_full_disk_takes_the_reserve_and_the_next_start_says_so(self):
+        with Image("full-stop", ["mkfs.ext4", "-q", "-F"]) as image:
+            image.mount()
+            data, ballast = image.mount_point / "data", image.mount_point / "ballast"
+            with Node(data) as node:
+                client = Client(node.port)
+                client.create_topic("fills", 1)
+                acknowledged = {client.produce("fills", 0, batch([b"before"])): b"before"}
+                # Half of the reserve is left.
+                free = os.statvfs(image.mount_point)
+                run("fallocate", "-l", free.f_bavail * free.f_frsize - (128 << 20), ballast)
+                for number in range(2000):
+                    value = b"%08d" % number * 8192
+                    client.send_produce("fills", 0, batch([value]))
+                    error, offset = client.receive_produce("fills")
+                    if error:
+                        break
+                    acknowledged[offset] = value
+                self.assertEqual(error, 56, "KAFKA_STORAGE_ERROR on a full disk")
+                node.stop()
+                self.assertIn("stopped cleanly", node.log())
+            with Node(data, wait=False) as node:
+                self.assertEqual(node.process.wait(30), 1)
+                self.assertRegex(node.log(), r"disk space: \d+ MiB free of which \d+ MiB are kept in reserve\. Appends would be refused: free")
+            ballast.unlink()
+            with Node(data) as node:
+                found = Client(node.port).read_all("fills", 0)
+                self.assertEqual({offset: found.get(offset) for offset in acknowledged}, acknowledged)
+                self.assertIn("start=Clean", node.log())
                 node.stop()
 
     def test_an_overlay_is_named_and_flushed_file_by_file(self):
