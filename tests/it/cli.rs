@@ -66,7 +66,10 @@ fn a_taken_port_is_said_at_once() {
     let _holder = TcpListener::bind(address).expect("free");
     let mut node = Node::launch(dir.path(), address, &[]);
     assert_eq!(node.wait(), Some(1));
-    assert!(node.log().contains(&format!("{address} is taken by another process")), "{}", node.log());
+    let taken = format!("{address} is taken by another process");
+    assert!(node.log().contains(&taken), "{}", node.log());
+    let data = dir.path().join("data");
+    expect(&ringmain(&["doctor", "--data", text(&data), "--listeners", &address.to_string()]), 3, &[&taken]);
 }
 
 #[test]
@@ -100,25 +103,31 @@ fn a_directory_that_may_not_be_written_to_is_refused_with_its_owner() {
     let data = dir.path().join("data");
     fs::create_dir(&data).expect("made");
     fs::set_permissions(&data, fs::Permissions::from_mode(0o555)).expect("ours");
-    let free = free_address().to_string();
-    let mut command = Command::new(PROGRAM);
     let root = fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
-    if root {
-        // Root may write anywhere; nobody may not. The program is copied to where nobody may run it.
-        let shared = tempfile::tempdir().expect("a directory");
-        fs::set_permissions(shared.path(), fs::Permissions::from_mode(0o755)).expect("ours");
-        let copy = shared.keep().join("ringmain");
-        fs::copy(PROGRAM, &copy).expect("copied");
-        let place = copy.with_file_name("data");
-        fs::create_dir(&place).expect("made");
-        command = Command::new(&copy);
-        command.uid(NOBODY).args(["doctor", "--listeners", &free, "--data"]).arg(&place);
-        let output = command.output().expect("it starts");
-        fs::remove_dir_all(copy.parent().expect("a directory")).expect("removed");
-        return expect(&output, 3, &["cannot be written to", "user 0", "chown"]);
+    if !root {
+        return unwritable(|| Command::new(PROGRAM), &data, &["chown"]);
     }
-    let output = command.args(["doctor", "--listeners", &free, "--data"]).arg(&data).output().expect("it starts");
-    expect(&output, 3, &["cannot be written to", "chown"]);
+    // Root may write anywhere; nobody may not. The program is copied to where nobody may run it.
+    let shared = tempfile::tempdir().expect("a directory");
+    fs::set_permissions(shared.path(), fs::Permissions::from_mode(0o755)).expect("ours");
+    let (copy, place) = (shared.path().join("ringmain"), shared.path().join("data"));
+    fs::copy(PROGRAM, &copy).expect("copied");
+    fs::create_dir(&place).expect("made");
+    let nobody = || {
+        let mut command = Command::new(&copy);
+        command.uid(NOBODY);
+        command
+    };
+    unwritable(nobody, &place, &["user 0", "chown"]);
+}
+
+#[track_caller]
+fn unwritable(program: impl Fn() -> Command, data: &Path, words: &[&str]) {
+    let free = free_address().to_string();
+    for (command, code) in [("doctor", 3), ("serve", 1)] {
+        let output = program().args([command, "--listeners", &free, "--data"]).arg(data).output().expect("it starts");
+        expect(&output, code, &[&["cannot be written to"], words].concat());
+    }
 }
 
 #[test]
@@ -130,6 +139,8 @@ fn tmpfs_is_refused_because_it_has_no_direct_io() {
     let free = free_address().to_string();
     let output = ringmain(&["serve", "--data", text(data.path()), "--listeners", &free]);
     expect(&output, 1, &["tmpfs", "O_DIRECT", "ext4 or XFS"]);
+    let output = ringmain(&["doctor", "--data", text(data.path()), "--listeners", &free]);
+    expect(&output, 3, &["tmpfs", "O_DIRECT", "ext4 or XFS"]);
 }
 
 #[test]
@@ -160,6 +171,11 @@ fn low_limits_are_said_with_their_values() {
     let free = free_address().to_string();
     let doctor = ["doctor", "--data", text(&data), "--listeners", &free];
     expect(&limited(&["--nofile", "300"], &doctor), 0, &["300 (RLIMIT_NOFILE, hard)", "LimitNOFILE"]);
+    // A node says so and starts; this one gets no further than to a port that is taken.
+    let holder = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let taken = holder.local_addr().expect("bound").to_string();
+    let serve = ["serve", "--data", text(&data), "--listeners", &taken];
+    expect(&limited(&["--nofile", "300"], &serve), 1, &["300 (RLIMIT_NOFILE, hard)", "LimitNOFILE", "is taken"]);
     // glommio's ring does not start below 512 KiB.
     let serve = ["serve", "--data", text(&data), "--listeners", &free];
     expect(&limited(&["--memlock", "65536"], &serve), 1, &["64 KiB (RLIMIT_MEMLOCK)", "ulimit -l", "--ulimit memlock"]);
