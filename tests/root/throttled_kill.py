@@ -85,7 +85,9 @@ class ThrottledKill(unittest.TestCase):
                         expected[partition].update(records)
         finally:
             throttle.close()
-        print(f"{ROUNDS} kills; {waited} starts waited for the lock of the one before")
+        total = sum(len(records) for records in expected.values())
+        print(f"{ROUNDS} kills, {total} records; {waited} starts waited for the lock of the one before")
+        self.assertGreater(waited, 0, "no write of a killed node was in flight when the next one started")
 
 
 if __name__ == "__main__":
