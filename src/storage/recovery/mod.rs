@@ -26,8 +26,10 @@ mod decide;
 mod journals;
 mod kafka;
 mod mend;
+mod own_files;
 mod scan;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -37,6 +39,7 @@ use std::sync::Arc;
 pub(super) use carry::open_journal;
 use decide::Known;
 use journals::Journals;
+use own_files::{OwnFile, OwnFiles};
 use scan::SegmentReader;
 use thiserror::Error;
 
@@ -377,60 +380,11 @@ fn told<T>(path: &Path, done: io::Result<T>) -> bool {
     done.map_err(|error| tracing::warn!(path = %path.display(), %error, "a file of an earlier start stays")).is_ok()
 }
 
-/// A file of one shard and one start.
-struct OwnFile {
-    path: PathBuf,
-    shard: u16,
-    generation: u64,
-}
-
-/// The node's own files of a directory.
-#[derive(Default)]
-struct OwnFiles {
-    checkpoints: Vec<OwnFile>,
-    /// Those of the checkpoints that can be read.
-    decoded: Vec<Checkpoint>,
-    journals: Vec<OwnFile>,
-}
-
-impl OwnFiles {
-    fn generation(&self) -> u64 {
-        self.journals.iter().chain(&self.checkpoints).map(|file| file.generation).max().unwrap_or(0)
-    }
-
-    /// The checkpoints of the newest start.
-    fn newest(&self) -> impl Iterator<Item = &Checkpoint> {
-        let newest = self.generation();
-        self.decoded.iter().filter(move |checkpoint| checkpoint.generation == newest)
-    }
-
-    /// Whether the newest checkpoints are of the very stop that the mark is of.
-    fn stopped_cleanly(&self, number: Option<i64>) -> bool {
-        let mut last = self.newest().peekable();
-        number.is_some() && last.peek().is_some() && last.all(|checkpoint| checkpoint.clean_stop == number)
-    }
-
-    /// A journal whose checkpoint is there and that itself is not.
-    fn missing_journal(&self) -> Option<String> {
-        let of = |file: &OwnFile| (file.shard, file.generation);
-        let journals: BTreeSet<(u16, u64)> = self.journals.iter().map(of).collect();
-        let missing = self.checkpoints.iter().find(|checkpoint| !journals.contains(&of(checkpoint)))?;
-        Some(journal_name(ShardId(missing.shard), missing.generation))
-    }
-
-    /// The newest checkpoint of each log.
-    fn logs(&self) -> BTreeMap<PartitionId, (&LogCheckpoint, &Checkpoint)> {
-        let mut logs: BTreeMap<PartitionId, (&LogCheckpoint, &Checkpoint)> = BTreeMap::new();
-        for checkpoint in &self.decoded {
-            for log in &checkpoint.logs {
-                let newest = logs.entry(log.id()).or_insert((log, checkpoint));
-                if newest.1.generation < checkpoint.generation {
-                    *newest = (log, checkpoint);
-                }
-            }
-        }
-        logs
-    }
+/// What journals and checkpoints say of logs.
+struct Said {
+    journals: RefCell<Journals>,
+    /// Of each log the newest one, the generation that wrote it, and whether a clean stop did.
+    checkpoints: BTreeMap<PartitionId, (LogCheckpoint, u64, bool)>,
 }
 
 /// One reading of a directory.
@@ -438,6 +392,12 @@ struct Reading<E: Env> {
     rt: Rc<Runtime<E>>,
     dir: PathBuf,
     rules: Rules,
+}
+
+impl<E: Env> Clone for Reading<E> {
+    fn clone(&self) -> Self {
+        Self { rt: Rc::clone(&self.rt), dir: self.dir.clone(), rules: self.rules }
+    }
 }
 
 impl<E: Env> Reading<E> {
@@ -545,34 +505,54 @@ impl<E: Env> Reading<E> {
             self.flush(path).await.map_err(failed)?;
             journals.add(*shard, *generation, self.read_journal(path).await.map_err(failed)?, self.rules.block_bytes);
         }
-        let checkpoints = own.logs();
+        let of = |(id, (log, by)): (PartitionId, (&LogCheckpoint, &Checkpoint))| {
+            (id, (log.clone(), by.generation, by.clean_stop.is_some()))
+        };
+        let checkpoints = own.logs().into_iter().map(of).collect();
+        let said = Rc::new(Said { journals: RefCell::new(journals), checkpoints });
         let mut logs = Vec::new();
-        for partition in dirs.iter().filter_map(|name| parse_partition_dir(name)) {
-            let Some(found) = self.identified(partition).await else { continue };
-            if found.quarantined.is_some() {
-                logs.push(found);
-                continue;
+        let mut names = dirs.iter().filter_map(|name| parse_partition_dir(name));
+        loop {
+            // Each waits for a few small reads: side by side, thousands of logs wait for little more than one does.
+            let tasks: Vec<_> = names
+                .by_ref()
+                .take(LOGS_AT_ONCE)
+                .map(|name| {
+                    let (reading, said) = (self.clone(), Rc::clone(&said));
+                    self.rt.spawn(async move { reading.journaled_log(name, &said).await })
+                })
+                .collect();
+            if tasks.is_empty() {
+                return Ok(logs);
             }
-            let id = found.id;
-            let files = self.list(&found.dir).await?;
-            let checkpoint =
-                checkpoints.get(&id).map(|(log, by)| ((*log).clone(), by.generation, by.clean_stop.is_some()));
-            let entries = journals.entries.remove(&id).unwrap_or_default();
-            let lost = journals.lost_end(id, entries.last());
-            let log_start = checkpoint.as_ref().map_or(Offset::ZERO, |(log, ..)| Offset(log.log_start));
-            if let Some((log, ..)) = checkpoint.as_ref().filter(|(log, ..)| log.quarantined.is_some()) {
-                logs.push(FoundLog::of_checkpoint(log, found.dir));
-                continue;
+            for task in tasks {
+                logs.extend(task.await?);
             }
-            let known = Known { found: FoundLog { log_start, ..found }, checkpoint, entries, files };
-            let mut log = decide::recover(&self.rt, known, self.rules.block_bytes).await;
-            if let (Some((_, sequence)), None) = (lost, &log.quarantined) {
-                log.quarantined =
-                    Some(format!("journal record {sequence}, which may say where it ends, cannot be read").into());
-            }
-            logs.push(log);
         }
-        Ok(logs)
+    }
+
+    /// One log of a directory that was not stopped cleanly.
+    async fn journaled_log(&self, name: TopicPartition, said: &Said) -> Result<Option<FoundLog>, RecoveryError> {
+        let Some(found) = self.identified(name).await else { return Ok(None) };
+        if found.quarantined.is_some() {
+            return Ok(Some(found));
+        }
+        let id = found.id;
+        let files = self.list(&found.dir).await?;
+        let checkpoint = said.checkpoints.get(&id).cloned();
+        let entries = said.journals.borrow_mut().entries.remove(&id).unwrap_or_default();
+        let lost = said.journals.borrow().lost_end(id, entries.last());
+        let log_start = checkpoint.as_ref().map_or(Offset::ZERO, |(log, ..)| Offset(log.log_start));
+        if let Some((log, ..)) = checkpoint.as_ref().filter(|(log, ..)| log.quarantined.is_some()) {
+            return Ok(Some(FoundLog::of_checkpoint(log, found.dir)));
+        }
+        let known = Known { found: FoundLog { log_start, ..found }, checkpoint, entries, files };
+        let mut log = decide::recover(&self.rt, known, self.rules.block_bytes).await;
+        if let (Some((_, sequence)), None) = (lost, &log.quarantined) {
+            log.quarantined =
+                Some(format!("journal record {sequence}, which may say where it ends, cannot be read").into());
+        }
+        Ok(Some(log))
     }
 
     /// A log by its directory: `None` where its making was cut short, quarantined where nothing says whose it is.
@@ -635,3 +615,5 @@ pub(super) const DELETED_SUFFIX: &str = "-delete";
 const JOURNAL_PREFIX: &str = "journal-";
 /// The largest file that is read whole: a journal.
 const FILE_BYTES_MAX: usize = 2 << 30;
+/// Logs that are read side by side; each holds a piece of a segment in memory meanwhile.
+const LOGS_AT_ONCE: usize = 16;
