@@ -503,7 +503,16 @@ fn made<E: Env>(dir: &Path, found: FoundSegment) -> Rc<Segment<E>> {
 
 /// Removes what lies behind a log's end, and room behind the batches of its rolled segments.
 async fn tidy<E: Env>(rt: &Rc<Runtime<E>>, log: &mut FoundLog) {
-    for base in std::mem::take(&mut log.beyond) {
+    let beyond = std::mem::take(&mut log.beyond);
+    // The last segment goes on where it had been rolled: its index files speak of batches that are no more.
+    let cut =
+        log.segments.last().filter(|last| !last.sealed && beyond.last().is_some_and(|base| *base > last.base_offset));
+    for suffix in ["index", "timeindex"] {
+        if let Some(last) = cut {
+            let _ = rt.job(Job::Remove(log.dir.join(segment_file_name(last.base_offset, suffix)))).await;
+        }
+    }
+    for base in beyond {
         for suffix in ["log", "index", "timeindex"] {
             let _ = rt.job(Job::Remove(log.dir.join(segment_file_name(base, suffix)))).await;
         }
