@@ -7,7 +7,7 @@
 //!  <log.dir>/.lock                                   held by the data rings (io::lock)
 //!  <log.dir>/.ringmain/journal-<shard>-<start>       commit journal: circular, pre-written          journal/
 //!  <log.dir>/.ringmain/checkpoint-<shard>-<start>    recovery points, producer state               checkpoint
-//!  <log.dir>/.ringmain/recycle/                      retired and prepared segments                 recycle
+//!  <log.dir>/.ringmain/recycle/                      retired and prepared segments, spare journals  recycle, recovery
 //!  <log.dir>/<topic>-<partition>/<base offset>.log   batches back to back                          segment
 //!                               /<base offset>.index|.timeindex   caches of the log                offset_index, time_index
 //!                               /partition.metadata, leader-epoch-checkpoint                       kafka_files
