@@ -14,6 +14,7 @@ use crate::io::device::{self, Device, FlushScope, Proof};
 use crate::io::probe::Blocked;
 use crate::io::socket::Socket;
 use crate::io::{lock, machine, probe};
+use crate::storage::recovery::OWN_DIR;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -74,7 +75,7 @@ pub(super) fn of_directory(config: &Config) -> Vec<Check> {
     let dir = &config.server.log_dir;
     let mut checks = vec![writable(dir)];
     let Some(there) = nearest_existing(dir) else { return checks };
-    checks.extend(space(&there, config.storage.reserve_bytes));
+    checks.extend(space(&there, config.storage.reserve_bytes, dir.join(OWN_DIR).is_dir()));
     match device::look(&there) {
         Ok(device) => {
             checks.push(direct(&device));
@@ -247,12 +248,13 @@ fn writable(dir: &Path) -> Check {
     }
 }
 
-fn space(dir: &Path, reserve: u64) -> Option<Check> {
+/// A directory that is in use starts on a full disk too: its records can be read, and retention can make space.
+fn space(dir: &Path, reserve: u64, in_use: bool) -> Option<Check> {
     let free = machine::free_bytes(dir).ok()?;
     let found = format!("{} MiB free of which {} MiB are kept in reserve", free >> 20, reserve >> 20);
     Some(if free <= reserve {
         let fix = "Appends would be refused: free some space, lower log.retention.bytes, or set segment.reserve.bytes";
-        Check::fatal("disk space", found, fix)
+        if in_use { Check::warning("disk space", found, fix) } else { Check::fatal("disk space", found, fix) }
     } else if free < reserve.saturating_mul(4) {
         Check::warning("disk space", found, "Free some space, or bound the topics by retention.bytes")
     } else {

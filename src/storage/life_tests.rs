@@ -871,3 +871,25 @@ fn a_log_deleted_while_its_segment_gets_a_name_leaves_nothing_in_the_pool() {
         assert!(left.is_empty(), "deleted after {pause_us} us: {left:?}");
     }
 }
+
+#[test]
+fn a_start_on_a_full_disk_makes_do_with_a_small_journal() {
+    let mut life = Life::new(36);
+    life.open(1);
+    drop(life.create(0));
+    let mut model = Model::default();
+    for step in 0..40_u8 {
+        let bytes = batch(1, 3000, i64::from(step), step);
+        let end = life.append(0, bytes.clone()).unwrap();
+        model.push(bytes, end);
+    }
+    life.wait_durable(0);
+    let acked = life.log(0).durable_offset();
+    assert!(life.stop());
+    let least = super::Writer::<SimEnv>::journal_bytes_min(&life.config);
+    assert!(least < life.config.journal_bytes);
+    life.world.leave_bytes(&dir(), least + (64 << 10));
+    life.open(1);
+    model.check(&life.contents(0, 1 << 20), acked, "on a full disk");
+    assert!(life.stop());
+}

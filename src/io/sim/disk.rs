@@ -126,6 +126,13 @@ impl Disk {
         volume.capacity_bytes.saturating_sub(volume.used_blocks * self.block)
     }
 
+    /// Makes the volume of `path` so small that it has `bytes` left.
+    pub(super) fn leave_bytes(&mut self, path: &str, bytes: u64) {
+        let volume = self.volume_of(path);
+        let volume = &mut self.volumes[volume].1;
+        volume.capacity_bytes = volume.used_blocks * self.block + bytes;
+    }
+
     /// The bytes of the range that lie within the file; `None` where a block of it cannot be read.
     pub(super) fn read(&self, inode: InodeId, position: u64, len: usize) -> Option<&[u8]> {
         let file = &self.inodes[inode];

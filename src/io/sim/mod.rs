@@ -122,6 +122,11 @@ impl World {
         self.state.borrow_mut().disk.mount(key(dir), device, bytes);
     }
 
+    /// Makes the volume that `dir` lies on so small that it has `bytes` left.
+    pub fn leave_bytes(&self, dir: &Path, bytes: u64) {
+        self.state.borrow_mut().disk.leave_bytes(&key(dir), bytes);
+    }
+
     /// Sets what the file system allocates and the device destroys at once (4096 bytes), before there is any file.
     pub fn set_block_bytes(&self, bytes: u64) {
         self.state.borrow_mut().disk.set_block(bytes);

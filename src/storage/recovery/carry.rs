@@ -33,10 +33,19 @@ pub(in crate::storage) async fn open_journal<E: Env>(
     let live: Vec<&FoundLog> = logs.iter().filter(|log| log.journaled && log.quarantined.is_none()).collect();
     let tails: u64 = live.iter().map(|log| (2 * ENTRY_BYTES + log.tail.len()) as u64).sum();
     let least = Writer::<E>::journal_bytes_min(config).max(tails * TAILS_SHARE);
-    let bytes = config.block_ceil(config.journal_bytes.max(least));
+    let (least, mut bytes) = (config.block_ceil(least), config.block_ceil(config.journal_bytes.max(least)));
     let file = match spare(rt, dir, &path, generation, bytes).await {
         Some(file) => file,
-        None => prepare(rt, &path, bytes).await.map_err(failed)?,
+        None => match prepare(rt, &path, bytes).await {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull && bytes > least => {
+                // Better a node whose records can be read, and whose retention makes space, than none.
+                tracing::warn!(path = %path.display(), bytes, least, "no space for a whole journal: a small one until the next start");
+                bytes = least;
+                rt.job(Job::Remove(path.clone())).await.map_err(failed)?;
+                prepare(rt, &path, bytes).await.map_err(failed)?
+            }
+            prepared => prepared.map_err(failed)?,
+        },
     };
     let mut start = JournalStart { file, bytes, generation, position: 0, sequence: FIRST_SEQUENCE };
     let places = carry(rt, config, &mut start, &live).await.map_err(failed)?;
