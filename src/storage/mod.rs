@@ -47,6 +47,8 @@ mod index_budget;
 pub mod journal;
 pub mod kafka_files;
 #[cfg(test)]
+mod life;
+#[cfg(test)]
 mod life_tests;
 mod log;
 mod memory;
@@ -68,6 +70,8 @@ pub(crate) mod sim_store;
 mod space;
 pub mod stop;
 mod store;
+#[cfg(test)]
+mod store_tests;
 pub mod time_index;
 mod window;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::life_tests::{Life, batch, config, fetch};
+use super::life::{Life, batch, config, fetch};
 use super::{Error, Log, ReadPlan};
 use crate::record::{BatchHeader, Batches};
 use crate::types::Offset;
@@ -128,7 +128,7 @@ fn lost_and_wrong_indexes_are_built_anew() {
     life.world.run_for_ms(1000);
     let whole = life.contents(0, 1 << 20);
     assert!(life.stop());
-    let dir = super::life_tests::dir().join("t-0");
+    let dir = super::life::dir().join("t-0");
     let index = dir.join("00000000000000000000.index");
     let good = life.world.file_bytes(&index).expect("written at the roll");
     assert!(good.len() >= 16);

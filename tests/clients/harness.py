@@ -16,7 +16,7 @@ CLIENTS = TARGET / "clients"
 RUN = TARGET / "client-tests"
 os.environ.setdefault("RINGMAIN_BIN", str(TARGET / "debug/ringmain"))
 os.environ.setdefault("ROOT_TEST_DIR", str(RUN))
-sys.path.insert(0, str(ROOT / "tests/root"))
+sys.path.insert(0, str(ROOT / "tests/privileged"))
 from node import BINARY, Node  # noqa: E402  (its folder has just been named)
 
 __all__ = ["BINARY", "KAFKA", "RECORDS", "Node", "ClientTest", "java", "kcat", "main", "ringmain"]

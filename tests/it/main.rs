@@ -1,6 +1,6 @@
 //! The one integration test binary: the repository's own rules, the command line, and librdkafka against a node.
 //!
-//! kcat and Kafka's own tools are driven by `tests/clients/`, what needs root by `tests/root/`.
+//! kcat and Kafka's own tools are driven by `tests/clients/`, what needs root by `tests/privileged/`.
 
 #![expect(
     clippy::disallowed_methods,
