@@ -150,6 +150,7 @@ impl<E: Env> Handlers<E> {
             ApiKey::DescribeConfigs => describe_configs::handle(self, frame),
             ApiKey::CreatePartitions => create_partitions::handle(self, frame, bytes),
             ApiKey::DescribeCluster => describe_cluster::handle(self, frame),
+            other => unreachable!("{other:?} is not served"),
         }
     }
 }

@@ -5,11 +5,26 @@
 
 use bytes::{Bytes, BytesMut};
 pub use kacrab_protocol::generated::{
-    api_versions_request, api_versions_response, create_partitions_request, create_partitions_response,
-    create_topics_request, create_topics_response, delete_topics_request, delete_topics_response,
-    describe_cluster_request, describe_cluster_response, describe_configs_request, describe_configs_response,
-    init_producer_id_request, init_producer_id_response, list_offsets_request, list_offsets_response, metadata_request,
-    metadata_response, offset_for_leader_epoch_request, offset_for_leader_epoch_response,
+    alter_client_quotas_request, alter_client_quotas_response, alter_configs_request, alter_configs_response,
+    alter_partition_reassignments_request, alter_partition_reassignments_response, alter_replica_log_dirs_request,
+    alter_replica_log_dirs_response, alter_user_scram_credentials_request, alter_user_scram_credentials_response,
+    api_versions_request, api_versions_response, create_acls_request, create_acls_response, create_partitions_request,
+    create_partitions_response, create_topics_request, create_topics_response, delete_acls_request,
+    delete_acls_response, delete_groups_request, delete_groups_response, delete_records_request,
+    delete_records_response, delete_topics_request, delete_topics_response, describe_acls_request,
+    describe_acls_response, describe_client_quotas_request, describe_client_quotas_response, describe_cluster_request,
+    describe_cluster_response, describe_configs_request, describe_configs_response, describe_groups_request,
+    describe_groups_response, describe_log_dirs_request, describe_log_dirs_response, describe_producers_request,
+    describe_producers_response, describe_topic_partitions_request, describe_topic_partitions_response,
+    describe_user_scram_credentials_request, describe_user_scram_credentials_response, elect_leaders_request,
+    elect_leaders_response, find_coordinator_request, find_coordinator_response, heartbeat_request, heartbeat_response,
+    incremental_alter_configs_request, incremental_alter_configs_response, init_producer_id_request,
+    init_producer_id_response, join_group_request, join_group_response, leave_group_request, leave_group_response,
+    list_config_resources_request, list_config_resources_response, list_groups_request, list_groups_response,
+    list_offsets_request, list_offsets_response, list_partition_reassignments_request,
+    list_partition_reassignments_response, metadata_request, metadata_response, offset_commit_request,
+    offset_commit_response, offset_delete_request, offset_delete_response, offset_fetch_request, offset_fetch_response,
+    offset_for_leader_epoch_request, offset_for_leader_epoch_response, sync_group_request, sync_group_response,
 };
 pub use kacrab_protocol::{KafkaString, KafkaUuid};
 
@@ -176,4 +191,33 @@ cold_apis! {
             => create_partitions_response::CreatePartitionsResponseData;
     DescribeCluster:
         describe_cluster_request::DescribeClusterRequestData => describe_cluster_response::DescribeClusterResponseData;
+    OffsetCommit: offset_commit_request::OffsetCommitRequestData => offset_commit_response::OffsetCommitResponseData;
+    OffsetFetch: offset_fetch_request::OffsetFetchRequestData => offset_fetch_response::OffsetFetchResponseData;
+    FindCoordinator: find_coordinator_request::FindCoordinatorRequestData => find_coordinator_response::FindCoordinatorResponseData;
+    JoinGroup: join_group_request::JoinGroupRequestData => join_group_response::JoinGroupResponseData;
+    Heartbeat: heartbeat_request::HeartbeatRequestData => heartbeat_response::HeartbeatResponseData;
+    LeaveGroup: leave_group_request::LeaveGroupRequestData => leave_group_response::LeaveGroupResponseData;
+    SyncGroup: sync_group_request::SyncGroupRequestData => sync_group_response::SyncGroupResponseData;
+    DescribeGroups: describe_groups_request::DescribeGroupsRequestData => describe_groups_response::DescribeGroupsResponseData;
+    ListGroups: list_groups_request::ListGroupsRequestData => list_groups_response::ListGroupsResponseData;
+    DeleteRecords: delete_records_request::DeleteRecordsRequestData => delete_records_response::DeleteRecordsResponseData;
+    DescribeAcls: describe_acls_request::DescribeAclsRequestData => describe_acls_response::DescribeAclsResponseData;
+    CreateAcls: create_acls_request::CreateAclsRequestData => create_acls_response::CreateAclsResponseData;
+    DeleteAcls: delete_acls_request::DeleteAclsRequestData => delete_acls_response::DeleteAclsResponseData;
+    AlterConfigs: alter_configs_request::AlterConfigsRequestData => alter_configs_response::AlterConfigsResponseData;
+    AlterReplicaLogDirs: alter_replica_log_dirs_request::AlterReplicaLogDirsRequestData => alter_replica_log_dirs_response::AlterReplicaLogDirsResponseData;
+    DescribeLogDirs: describe_log_dirs_request::DescribeLogDirsRequestData => describe_log_dirs_response::DescribeLogDirsResponseData;
+    DeleteGroups: delete_groups_request::DeleteGroupsRequestData => delete_groups_response::DeleteGroupsResponseData;
+    ElectLeaders: elect_leaders_request::ElectLeadersRequestData => elect_leaders_response::ElectLeadersResponseData;
+    IncrementalAlterConfigs: incremental_alter_configs_request::IncrementalAlterConfigsRequestData => incremental_alter_configs_response::IncrementalAlterConfigsResponseData;
+    AlterPartitionReassignments: alter_partition_reassignments_request::AlterPartitionReassignmentsRequestData => alter_partition_reassignments_response::AlterPartitionReassignmentsResponseData;
+    ListPartitionReassignments: list_partition_reassignments_request::ListPartitionReassignmentsRequestData => list_partition_reassignments_response::ListPartitionReassignmentsResponseData;
+    OffsetDelete: offset_delete_request::OffsetDeleteRequestData => offset_delete_response::OffsetDeleteResponseData;
+    DescribeClientQuotas: describe_client_quotas_request::DescribeClientQuotasRequestData => describe_client_quotas_response::DescribeClientQuotasResponseData;
+    AlterClientQuotas: alter_client_quotas_request::AlterClientQuotasRequestData => alter_client_quotas_response::AlterClientQuotasResponseData;
+    DescribeUserScramCredentials: describe_user_scram_credentials_request::DescribeUserScramCredentialsRequestData => describe_user_scram_credentials_response::DescribeUserScramCredentialsResponseData;
+    AlterUserScramCredentials: alter_user_scram_credentials_request::AlterUserScramCredentialsRequestData => alter_user_scram_credentials_response::AlterUserScramCredentialsResponseData;
+    DescribeProducers: describe_producers_request::DescribeProducersRequestData => describe_producers_response::DescribeProducersResponseData;
+    ListConfigResources: list_config_resources_request::ListConfigResourcesRequestData => list_config_resources_response::ListConfigResourcesResponseData;
+    DescribeTopicPartitions: describe_topic_partitions_request::DescribeTopicPartitionsRequestData => describe_topic_partitions_response::DescribeTopicPartitionsResponseData;
 }
