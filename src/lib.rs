@@ -35,7 +35,7 @@
 //! | 7 | [`server`] | connections, frames, replies in order; the only writer to a socket |
 //! | 6 | [`handlers`] | Kafka's semantics, one file per API |
 //! | 5 | [`shard`] | one core's world: its partitions, the way to those of other shards, its mailbox |
-//! | 4 | [`partition`], [`metadata`] | a log with Kafka's meaning; the image of topics and its records |
+//! | 4 | [`partition`], [`metadata`], [`group`] | a log with Kafka's meaning; the image of topics and its records; consumer groups and their offsets |
 //! | 3 | [`storage`] | the log on disk: segments, journal, commit windows, recovery, retention |
 //! | 2 | [`protocol`] | the wire codec: hot views, cold codec, API keys, error codes |
 //! | 1 | [`record`] | a record batch as a checked view over bytes |
@@ -64,6 +64,7 @@
 //! `handlers/fetch.rs` for the two straight lines, `server/connection.rs` for order, [`io`] for the kernel.
 pub mod cli;
 pub mod config;
+pub mod group;
 pub mod handlers;
 #[expect(
     clippy::disallowed_methods,
