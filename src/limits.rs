@@ -5,7 +5,7 @@
 //! constants, each with what it costs at its largest. Imports nothing; every layer imports it.
 //!
 //! ```text
-//!   --memory  = tail 50 + receive 20 + index 10 + read 8 + state 5 + connections 3 + slack 4   (per cent)
+//!   --memory  = tail 50 + receive 20 + index 10 + read 7 + state 4 + groups 3 + connections 3 + slack 3   (per cent)
 //! ```
 //!
 //! **Invariants.** 1. No queue, cache or array of the node grows with what a client sends beyond a bound named here.
@@ -73,6 +73,12 @@ impl Memory {
         self.share(STATE_PERCENT, shards)
     }
 
+    /// Consumer groups, their members and offsets, of one shard.
+    #[must_use]
+    pub const fn groups_bytes(self, shards: usize) -> usize {
+        self.share(GROUPS_PERCENT, shards)
+    }
+
     /// Connections of the whole node: their tasks, queues and encoded replies.
     #[must_use]
     pub const fn connections_bytes(self) -> usize {
@@ -105,14 +111,22 @@ pub const MEMORY_BYTES_MIN: usize = 64 << 20;
 const TAIL_PERCENT: usize = 50;
 const RECEIVE_PERCENT: usize = 20;
 const INDEX_PERCENT: usize = 10;
-const READ_PERCENT: usize = 8;
-const STATE_PERCENT: usize = 5;
+const READ_PERCENT: usize = 7;
+const STATE_PERCENT: usize = 4;
+const GROUPS_PERCENT: usize = 3;
 const CONNECTIONS_PERCENT: usize = 3;
 /// Code, stacks, rings, the allocator's own: nobody asks for it.
-const SLACK_PERCENT: usize = 4;
+const SLACK_PERCENT: usize = 3;
 
 const _: () = assert!(
-    TAIL_PERCENT + RECEIVE_PERCENT + INDEX_PERCENT + READ_PERCENT + STATE_PERCENT + CONNECTIONS_PERCENT + SLACK_PERCENT
+    TAIL_PERCENT
+        + RECEIVE_PERCENT
+        + INDEX_PERCENT
+        + READ_PERCENT
+        + STATE_PERCENT
+        + GROUPS_PERCENT
+        + CONNECTIONS_PERCENT
+        + SLACK_PERCENT
         == 100,
     "the shares are one memory figure"
 );
@@ -229,8 +243,9 @@ mod tests {
                 + memory.index_bytes(shards)
                 + memory.log_read_bytes(shards)
                 + memory.reply_read_bytes(shards)
-                + memory.state_bytes(shards);
-            assert!(shard * shards + memory.connections_bytes() <= (1 << 30) / 100 * 96, "{shards}");
+                + memory.state_bytes(shards)
+                + memory.groups_bytes(shards);
+            assert!(shard * shards + memory.connections_bytes() <= (1 << 30) / 100 * 97, "{shards}");
         }
     }
 

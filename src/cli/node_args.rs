@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::Ended;
-use crate::config::{Config, KEYS, Machine, Origin, Setting, from_environment, from_flag, from_text};
+use crate::config::{self, Config, Machine, Origin, Setting, from_environment, from_flag, from_text};
 use crate::io::{files, machine, pump};
 
 /// Flags of `serve` and `doctor`. Each is short for one setting; `--set` takes any.
@@ -86,7 +86,7 @@ pub(super) fn settings_help() -> String {
         "Settings: in a file (--config), as variables (RINGMAIN_NUM_PARTITIONS=3), or by --set num.partitions=3; the later \
          of these wins.\n\n",
     );
-    for key in KEYS {
+    for key in config::all() {
         writeln!(text, "  {key}").expect("a string takes it");
     }
     text

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::Draft;
+use super::group_keys::GROUP_KEYS;
 use crate::limits::PARTITIONS_A_TOPIC_MAX;
 
 /// A setting that has an effect.
@@ -31,8 +32,8 @@ pub(super) enum Found {
     },
 }
 
-/// Every setting that has an effect, in the order in which `ringmain help settings` shows them.
-pub const KEYS: &[Key] = &[
+/// The settings of the node and its topics, in the order in which `ringmain help settings` shows them.
+const NODE_KEYS: &[Key] = &[
     Key { name: "log.dirs", about: "the data directory", default: "./data", set: log_dir },
     Key { name: "log.dir", about: "the same, under its other name", default: "./data", set: log_dir },
     Key {
@@ -220,6 +221,11 @@ pub const KEYS: &[Key] = &[
     },
 ];
 
+/// Every setting that has an effect, in the order in which `ringmain help settings` shows them.
+pub fn all() -> impl Iterator<Item = &'static Key> {
+    NODE_KEYS.iter().chain(GROUP_KEYS)
+}
+
 /// Keys of Kafka that it would be unsafe or untrue to ignore.
 const REFUSED: &[(&str, &str)] = &[
     ("authorizer.class.name", "access control is not available: every client may do everything"),
@@ -234,7 +240,7 @@ const REFUSED: &[(&str, &str)] = &[
 const KAFKA_KEYS: &str = include_str!("kafka_keys.txt");
 
 pub(super) fn find(name: &str) -> Found {
-    if let Some(key) = KEYS.iter().find(|key| key.name == name) {
+    if let Some(key) = all().find(|key| key.name == name) {
         return Found::Ours(key);
     }
     if let Some((_, why)) = REFUSED.iter().find(|(key, _)| *key == name) {
@@ -245,7 +251,7 @@ pub(super) fn find(name: &str) -> Found {
     if kafkas || name.starts_with("listener.name.") || name.starts_with("config.providers.") {
         return Found::Kafkas;
     }
-    let known = KEYS.iter().map(|key| key.name).chain(KAFKA_KEYS.lines());
+    let known = all().map(|key| key.name).chain(KAFKA_KEYS.lines());
     let nearest = known.min_by_key(|key| distance(key, name)).unwrap_or_default();
     Found::Nobodys { nearest }
 }
@@ -280,7 +286,7 @@ fn topic_default(_: &mut Draft, _: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn server(draft: &mut Draft, set: impl FnOnce(&mut crate::server::Config) + 'static) -> Result<(), String> {
+pub(super) fn server(draft: &mut Draft, set: impl FnOnce(&mut crate::server::Config) + 'static) -> Result<(), String> {
     draft.server.push(Box::new(set));
     Ok(())
 }
@@ -317,7 +323,7 @@ fn shards(draft: &mut Draft, value: &str) -> Result<(), String> {
 /// More shards than any machine has cores to give.
 const SHARDS_MAX: i64 = 1024;
 
-fn number(value: &str, least: i64, most: i64) -> Result<i64, String> {
+pub(super) fn number(value: &str, least: i64, most: i64) -> Result<i64, String> {
     let parsed: i64 = value.parse().map_err(|_| "a whole number is needed".to_owned())?;
     if (least..=most).contains(&parsed) {
         Ok(parsed)
@@ -329,7 +335,7 @@ fn number(value: &str, least: i64, most: i64) -> Result<i64, String> {
 }
 
 /// A checked number in its field's own type; every caller has bounded it before.
-fn fits<T: TryFrom<i64>>(value: i64) -> T {
+pub(super) fn fits<T: TryFrom<i64>>(value: i64) -> T {
     T::try_from(value).ok().expect("bounded by number()")
 }
 
@@ -356,20 +362,20 @@ fn bytes(value: &str) -> Result<u64, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Draft, Found, KAFKA_KEYS, KEYS, REFUSED, bytes, distance, find};
+    use super::{Draft, Found, KAFKA_KEYS, REFUSED, all, bytes, distance, find};
 
     #[test]
     fn kafkas_own_names_are_used_where_kafka_has_one() {
         let own = ["memory", "shards", "segment.flush", "segment.reserve.bytes"];
-        for key in KEYS {
+        for key in all() {
             assert_eq!(KAFKA_KEYS.lines().any(|name| name == key.name), !own.contains(&key.name), "{}", key.name);
         }
-        assert!(REFUSED.iter().all(|(name, _)| !KEYS.iter().any(|key| key.name == *name)));
+        assert!(REFUSED.iter().all(|(name, _)| !all().any(|key| key.name == *name)));
     }
 
     #[test]
     fn every_plain_default_is_a_value_that_its_key_takes() {
-        for key in KEYS.iter().filter(|key| !key.default.is_empty() && !key.default.contains(' ')) {
+        for key in all().filter(|key| !key.default.is_empty() && !key.default.contains(' ')) {
             let taken = (key.set)(&mut Draft::default(), key.default);
             assert_eq!(taken, Ok(()), "{}={}", key.name, key.default);
         }

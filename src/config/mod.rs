@@ -8,6 +8,7 @@
 //!
 //! **Invariant.** A `Config` that exists is valid: nothing below checks it again.
 
+mod group_keys;
 mod keys;
 mod listeners;
 mod sources;
@@ -18,7 +19,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-pub use keys::{KEYS, Key};
+pub use keys::{Key, all};
 pub use listeners::{Endpoint, Listener};
 pub use sources::{Origin, Setting, from_environment, from_flag, from_text};
 
@@ -217,8 +218,13 @@ impl Draft {
             ..storage::Config::default()
         };
         self.server.into_iter().for_each(|set| set(&mut server));
+        let (min, max) = (server.groups.min_session_timeout_ms, server.groups.max_session_timeout_ms);
+        if min > max {
+            let text = format!("group.min.session.timeout.ms={min} is above group.max.session.timeout.ms={max}");
+            return Err(vec![Problem::Together(text)]);
+        }
         self.storage.into_iter().for_each(|set| set(&mut storage));
-        if let Ok(defaults) = topics.resolve(&BTreeMap::new()) {
+        if let Ok(defaults) = topics.resolve("", &BTreeMap::new()) {
             storage.log = defaults.log;
         }
         Ok(Config { listeners, advertised, server, storage, topics, warnings: Vec::new() })
@@ -268,7 +274,7 @@ mod tests {
         let memory = config.server.memory;
         assert_eq!(config.storage.tail_bytes, memory.tail_bytes(2));
         assert_eq!(config.storage.index_bytes, memory.index_bytes(2));
-        assert_eq!(config.storage.read_bytes + memory.reply_read_bytes(2), (512 << 20) / 100 * 8 / 2 / 2 * 2);
+        assert_eq!(config.storage.read_bytes + memory.reply_read_bytes(2), (512 << 20) / 100 * 7 / 2 / 2 * 2);
         config.use_open_files(1_000);
         assert_eq!(config.storage.descriptors, 125);
     }
@@ -317,6 +323,19 @@ mod tests {
             assert!(config(line).is_err(), "{line}");
         }
         assert!(config("authorizer.class.name=\ncompression.type=producer\nlog.cleanup.policy=delete").is_ok());
+    }
+
+    #[test]
+    fn groups_obey_what_is_set() {
+        let config =
+            config("group.max.size=7\noffsets.retention.minutes=2\noffsets.topic.num.partitions=3").expect("valid");
+        let groups = config.server.groups;
+        assert_eq!((groups.max_size, groups.offsets_retention_ms), (7, 120_000));
+        assert_eq!(config.server.handlers.offsets_topic.num_partitions, 3);
+        let error =
+            self::config("group.min.session.timeout.ms=10\ngroup.max.session.timeout.ms=9").expect_err("none fits");
+        assert!(error.contains("group.max.session.timeout.ms=9"), "{error}");
+        assert!(self::config("offsets.topic.replication.factor=3").is_err());
     }
 
     #[test]

@@ -11,23 +11,36 @@
 mod api_versions;
 mod create_partitions;
 mod create_topics;
+mod delete_groups;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_groups;
 mod error;
 mod fetch;
 pub mod figures;
+mod find_coordinator;
+mod groups;
+mod heartbeat;
 mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_groups;
 mod list_offsets;
 mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
 pub mod reply;
 mod scatter;
+mod sync_group;
 mod topics;
 
 use std::cell::OnceCell;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Context;
 
@@ -36,7 +49,7 @@ use crate::limits::REQUEST_ENTRIES_MAX;
 use crate::protocol::cold::{self, KafkaString};
 use crate::protocol::{ApiKey, DecodeError, Frame, RequestHeader};
 use crate::record::Records;
-use crate::shard::{Controller, Shard};
+use crate::shard::{Controller, OffsetsTopic, Shard};
 use reply::{CloseReason, Outcome, Started};
 
 /// What the operator sets of Kafka's semantics. Names are Kafka's keys.
@@ -52,6 +65,8 @@ pub struct Config {
     pub num_partitions: i32,
     /// `fetch.max.bytes`.
     pub fetch_max_bytes: usize,
+    /// `offsets.topic.*`.
+    pub offsets_topic: OffsetsTopic,
 }
 
 impl Default for Config {
@@ -62,6 +77,7 @@ impl Default for Config {
             auto_create_topics_enable: true,
             num_partitions: 1,
             fetch_max_bytes: crate::limits::FETCH_BYTES_MAX,
+            offsets_topic: OffsetsTopic::default(),
         }
     }
 }
@@ -105,8 +121,8 @@ impl<E: Env> Handlers<E> {
         self.shard.router().room(cx)
     }
 
-    /// Runs the first phase of a request. `bytes` is a frame without its length.
-    pub fn start(self: &Rc<Self>, bytes: &Records) -> Started<E> {
+    /// Runs the first phase of a request. `bytes` is a frame without its length, `peer` whoever sent it.
+    pub fn start(self: &Rc<Self>, bytes: &Records, peer: Option<SocketAddr>) -> Started<E> {
         let frame = match Frame::parse(bytes) {
             Ok(frame) => frame,
             Err(error) => return Started::Done(Outcome::Close(refusal(&error))),
@@ -114,14 +130,14 @@ impl<E: Env> Handlers<E> {
         match frame.header.api_key {
             ApiKey::Produce => produce::handle(self, &frame),
             ApiKey::Fetch => fetch::handle(self, &frame),
-            _ => self.start_cold(&frame, bytes),
+            _ => self.start_cold(&frame, bytes, peer),
         }
     }
 
     /// Every API but the two that carry records; their time is taken here.
-    fn start_cold(self: &Rc<Self>, frame: &Frame, bytes: &Records) -> Started<E> {
+    fn start_cold(self: &Rc<Self>, frame: &Frame, bytes: &Records, peer: Option<SocketAddr>) -> Started<E> {
         let begun_ns = self.shard.rt().now_ns();
-        let started = self.dispatch_cold(frame, bytes);
+        let started = self.dispatch_cold(frame, bytes, peer);
         let handlers = Rc::clone(self);
         let taken = move || handlers.figures.record(figures::Kind::Other, handlers.shard.rt().now_ns() - begun_ns);
         match started {
@@ -137,11 +153,20 @@ impl<E: Env> Handlers<E> {
         }
     }
 
-    fn dispatch_cold(self: &Rc<Self>, frame: &Frame, bytes: &Records) -> Started<E> {
+    fn dispatch_cold(self: &Rc<Self>, frame: &Frame, bytes: &Records, peer: Option<SocketAddr>) -> Started<E> {
         match frame.header.api_key {
             ApiKey::Produce | ApiKey::Fetch => unreachable!("these carry records"),
             ApiKey::ListOffsets => list_offsets::handle(self, frame),
             ApiKey::Metadata => metadata::handle(self, frame),
+            ApiKey::OffsetCommit => offset_commit::handle(self, frame),
+            ApiKey::OffsetFetch => offset_fetch::handle(self, frame),
+            ApiKey::FindCoordinator => find_coordinator::handle(self, frame, bytes),
+            ApiKey::JoinGroup => join_group::handle(self, frame, peer),
+            ApiKey::Heartbeat => heartbeat::handle(self, frame),
+            ApiKey::LeaveGroup => leave_group::handle(self, frame, peer),
+            ApiKey::SyncGroup => sync_group::handle(self, frame, peer),
+            ApiKey::DescribeGroups => describe_groups::handle(self, frame),
+            ApiKey::ListGroups => list_groups::handle(self, frame),
             ApiKey::ApiVersions => api_versions::handle(frame),
             ApiKey::CreateTopics => create_topics::handle(self, frame, bytes),
             ApiKey::DeleteTopics => delete_topics::handle(self, frame, bytes),
@@ -149,6 +174,8 @@ impl<E: Env> Handlers<E> {
             ApiKey::OffsetForLeaderEpoch => offset_for_leader_epoch::handle(self, frame),
             ApiKey::DescribeConfigs => describe_configs::handle(self, frame),
             ApiKey::CreatePartitions => create_partitions::handle(self, frame, bytes),
+            ApiKey::DeleteGroups => delete_groups::handle(self, frame),
+            ApiKey::OffsetDelete => offset_delete::handle(self, frame),
             ApiKey::DescribeCluster => describe_cluster::handle(self, frame),
             other => unreachable!("{other:?} is not served"),
         }

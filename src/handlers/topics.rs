@@ -37,7 +37,7 @@ impl<E: Env> Handlers<E> {
 
     /// Handles a request that another shard has forwarded. The answer is its reply frame.
     pub async fn forwarded(self: &Rc<Self>, request: &Records) -> Option<Bytes> {
-        let outcome = match self.start(request) {
+        let outcome = match self.start(request, None) {
             Started::Done(outcome) => outcome,
             Started::Later(future) => future.await,
         };

@@ -104,3 +104,16 @@ impl Future for Notified<'_> {
         Poll::Pending
     }
 }
+
+/// Lets the shard's other tasks run.
+pub async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}

@@ -54,7 +54,7 @@ use std::path::PathBuf;
 
 pub use buf::{AppendBuf, Pool, Slice};
 pub use kernel::Kernel;
-pub use runtime::Runtime;
+pub use runtime::{Runtime, Task};
 
 use crate::types::ShardId;
 

@@ -3,7 +3,7 @@
 //! Read by the handler. Kafka's other broker keys mean nothing here and are not shown, because a shown value would be
 //! believed. All of them are read-only: they are set before the node starts.
 
-use super::config_key::ConfigType::{self, Boolean, Int, List, Long, String as Text};
+use super::config_key::ConfigType::{self, Boolean, Int, List, Long, Short, String as Text};
 use super::topic_config::{ConfigEntry, ConfigSource, ConfigSynonym, TopicDefaults};
 use super::topic_keys::TOPIC_KEYS;
 
@@ -20,7 +20,7 @@ const fn key(name: &'static str, kind: ConfigType, default: Option<&'static str>
 }
 
 #[rustfmt::skip]
-static BROKER_KEYS: [BrokerKey; 18] = [
+static BROKER_KEYS: [BrokerKey; 28] = [
     key("advertised.listeners", List, None, "The address that clients are told to use."),
     key("auto.create.topics.enable", Boolean, Some("true"), "Whether asking for a topic's metadata makes it."),
     key("broker.id", Int, None, "The same as node.id."),
@@ -28,6 +28,10 @@ static BROKER_KEYS: [BrokerKey; 18] = [
     key("connections.max.idle.ms", Long, Some("600000"), "How long a connection may be silent."),
     key("default.replication.factor", Int, Some("1"), "Replicas of a topic made without a count; only 1 is possible."),
     key("fetch.max.bytes", Int, Some("57671680"), "The most that one Fetch answers."),
+    key("group.initial.rebalance.delay.ms", Int, Some("3000"), "How long a new group waits for more members."),
+    key("group.max.session.timeout.ms", Int, Some("1800000"), "The longest session that a member may ask for."),
+    key("group.max.size", Int, Some("2147483647"), "Members of one group."),
+    key("group.min.session.timeout.ms", Int, Some("6000"), "The shortest session that a member may ask for."),
     key("listeners", List, Some("127.0.0.1:9092,[::1]:9092"), "Addresses to listen on."),
     key("log.dir", Text, None, "The same as log.dirs."),
     key("log.dirs", Text, Some("./data"), "The data directory."),
@@ -35,6 +39,12 @@ static BROKER_KEYS: [BrokerKey; 18] = [
     key("memory", Text, None, "The memory figure of the node."),
     key("node.id", Int, Some("1"), "This node's id."),
     key("num.partitions", Int, Some("1"), "Partitions of a topic made without a count."),
+    key("offset.metadata.max.bytes", Int, Some("4096"), "Text beside one committed offset."),
+    key("offsets.retention.check.interval.ms", Long, Some("600000"), "How often offsets are looked at that may go."),
+    key("offsets.retention.minutes", Int, Some("10080"), "How long offsets of a group without members are kept."),
+    key("offsets.topic.num.partitions", Int, Some("50"), "Partitions of __consumer_offsets when it is made."),
+    key("offsets.topic.replication.factor", Short, Some("1"), "Copies of __consumer_offsets; only 1 is possible."),
+    key("offsets.topic.segment.bytes", Int, Some("104857600"), "segment.bytes of __consumer_offsets when it is made."),
     key("segment.flush", Text, Some("auto"), "auto: one flush per device where that is proven enough; file: one per file."),
     key("segment.reserve.bytes", Long, Some("268435456"), "Bytes of the file system that are never used."),
     key("shards", Int, None, "Shards, each on a core of its own."),

@@ -220,7 +220,7 @@ impl Image {
         if let Some(old) = self.topics.get(&name) {
             return Err(ApplyError::TopicExists { name, old: old.id, new: record.topic_id });
         }
-        let (config, _) = self.defaults.resolve_stored(&BTreeMap::new());
+        let (config, _) = self.defaults.resolve_stored(&name, &BTreeMap::new());
         let topic = Topic {
             name: Arc::clone(&name),
             id: record.topic_id,
@@ -300,7 +300,7 @@ impl Image {
                     Some(value) => topic.configs.insert(record.name.clone(), value.clone()),
                     None => topic.configs.remove(&record.name),
                 };
-                topic.config = self.defaults.resolve_stored(&topic.configs).0;
+                topic.config = self.defaults.resolve_stored(&topic.name, &topic.configs).0;
             }
             RESOURCE_BROKER => {
                 let key = (record.resource_name.clone(), record.name.clone());

@@ -9,7 +9,9 @@ pub const NAME_BYTES_MAX: usize = 249;
 /// The metadata log's own topic. Never listed, never a client's.
 pub const CLUSTER_METADATA: &str = "__cluster_metadata";
 
-const CONSUMER_OFFSETS: &str = "__consumer_offsets";
+/// The topic of the group coordinators: groups and committed offsets.
+pub const CONSUMER_OFFSETS: &str = "__consumer_offsets";
+
 const TRANSACTION_STATE: &str = "__transaction_state";
 const SHARE_GROUP_STATE: &str = "__share_group_state";
 

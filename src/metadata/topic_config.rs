@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use crate::storage::LogConfig;
 
 use super::config_key::{ConfigError, Key, Value};
+use super::names::CONSUMER_OFFSETS;
 use super::topic_keys::{Built, INTERNAL_SEGMENT_BYTES, TOPIC_KEYS, TopicKey};
 
 /// What a partition of a topic obeys: the values that have an effect, resolved.
@@ -105,7 +106,7 @@ impl TopicDefaults {
                 }
             }
         }
-        defaults.resolve(&BTreeMap::new())?;
+        defaults.resolve("", &BTreeMap::new())?;
         Ok(defaults)
     }
 
@@ -114,15 +115,17 @@ impl TopicDefaults {
         self.set.get(name).map(String::as_str)
     }
 
-    /// Checks a topic's own settings and resolves what its partitions obey.
-    pub fn resolve(&self, own: &BTreeMap<String, String>) -> Result<TopicConfig, ConfigError> {
+    /// Checks the own settings of a topic of this name and resolves what its partitions obey.
+    pub fn resolve(&self, topic: &str, own: &BTreeMap<String, String>) -> Result<TopicConfig, ConfigError> {
         for (name, value) in own {
             if name == INTERNAL_SEGMENT_BYTES.name {
                 INTERNAL_SEGMENT_BYTES.check(value)?;
                 continue;
             }
             let row = row_of(name).ok_or_else(|| ConfigError::UnknownTopicKey(name.clone()))?;
-            check_row(row, &row.key, value)?;
+            if !(topic == CONSUMER_OFFSETS && is_compaction_alone(row, value)) {
+                check_row(row, &row.key, value)?;
+            }
         }
         let (low, high) = ("min.compaction.lag.ms", "max.compaction.lag.ms");
         let (low_value, high_value) = (self.number(own, low), self.number(own, high));
@@ -135,13 +138,13 @@ impl TopicDefaults {
     /// Resolves the settings of a topic that exists already, whoever made it: what cannot be obeyed is left out and
     /// reported, so that a log that another version wrote still opens.
     #[must_use]
-    pub fn resolve_stored(&self, own: &BTreeMap<String, String>) -> (TopicConfig, Vec<ConfigError>) {
+    pub fn resolve_stored(&self, topic: &str, own: &BTreeMap<String, String>) -> (TopicConfig, Vec<ConfigError>) {
         let mut kept = own.clone();
         let mut refused = Vec::new();
         kept.retain(|name, value| {
             let one = BTreeMap::from([(name.clone(), value.clone())]);
             // A conflict between two keys that are not obeyed anyway is no reason to drop either.
-            match self.resolve(&one) {
+            match self.resolve(topic, &one) {
                 Ok(_) | Err(ConfigError::Conflict { .. }) => true,
                 Err(error) => {
                     refused.push(error);
@@ -213,11 +216,14 @@ impl TopicDefaults {
         let number = |name| self.number(own, name);
         let relaxed_by_ms = self.is_set(own, "flush.ms") && !self.is_set(own, "flush.messages");
         let segment_bytes = own.get(INTERNAL_SEGMENT_BYTES.name).and_then(|value| value.trim().parse().ok());
+        // Where the newest value of each key is kept, age and size are no reason to delete anything.
+        let compacted = self.value(own, "cleanup.policy") == Value::List(vec![COMPACT.to_owned()]);
+        let retention = |name| if compacted { -1 } else { number(name) };
         let log = LogConfig {
             segment_bytes: segment_bytes.unwrap_or_else(|| positive(number("segment.bytes"))),
             segment_ms: number("segment.ms"),
-            retention_bytes: number("retention.bytes"),
-            retention_ms: number("retention.ms"),
+            retention_bytes: retention("retention.bytes"),
+            retention_ms: retention("retention.ms"),
             index_interval_bytes: positive(number("index.interval.bytes")),
             flush_every_window: number("flush.messages") == 1 && !relaxed_by_ms,
         };
@@ -247,6 +253,13 @@ fn scaled(value: &str, factor: i64) -> String {
         _ => value.to_owned(),
     }
 }
+
+/// Whether a setting asks for compaction and nothing else. Only one topic is compacted here: the coordinators' own.
+fn is_compaction_alone(row: &TopicKey, value: &str) -> bool {
+    row.key.name == "cleanup.policy" && row.key.check(value) == Ok(Value::List(vec![COMPACT.to_owned()]))
+}
+
+const COMPACT: &str = "compact";
 
 fn check_row(row: &TopicKey, key: &Key, value: &str) -> Result<(), ConfigError> {
     let checked = key.check(value)?;

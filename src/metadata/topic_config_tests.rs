@@ -7,7 +7,7 @@ fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 }
 
 fn resolve(pairs: &[(&str, &str)]) -> Result<TopicConfig, ConfigError> {
-    TopicDefaults::default().resolve(&map(pairs))
+    TopicDefaults::default().resolve("t", &map(pairs))
 }
 
 fn refusal(name: &str, value: &str) -> String {
@@ -131,11 +131,11 @@ fn the_operators_defaults_apply_in_the_topics_unit() {
         ("listeners", "ignored here"),
     ]))
     .expect("possible");
-    let config = defaults.resolve(&BTreeMap::new()).expect("nothing set");
+    let config = defaults.resolve("t", &BTreeMap::new()).expect("nothing set");
     assert_eq!(config.log.retention_ms, 7_200_000);
     assert_eq!(config.log.segment_bytes, 4_194_304);
     assert!(!config.log.flush_every_window);
-    let own = defaults.resolve(&map(&[("retention.ms", "5")])).expect("possible");
+    let own = defaults.resolve("t", &map(&[("retention.ms", "5")])).expect("possible");
     assert_eq!(own.log.retention_ms, 5);
 }
 
@@ -143,7 +143,7 @@ fn the_operators_defaults_apply_in_the_topics_unit() {
 fn the_strongest_synonym_wins() {
     let defaults =
         TopicDefaults::new(&map(&[("log.retention.hours", "2"), ("log.retention.ms", "9")])).expect("possible");
-    assert_eq!(defaults.resolve(&BTreeMap::new()).expect("nothing set").log.retention_ms, 9);
+    assert_eq!(defaults.resolve("t", &BTreeMap::new()).expect("nothing set").log.retention_ms, 9);
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn an_impossible_default_names_the_operators_key() {
 #[test]
 fn a_stored_config_that_cannot_be_obeyed_is_reported_and_left_out() {
     let stored = map(&[("cleanup.policy", "compact"), ("retention.ms", "7"), ("from.the.future", "1")]);
-    let (config, refused) = TopicDefaults::default().resolve_stored(&stored);
+    let (config, refused) = TopicDefaults::default().resolve_stored("t", &stored);
     assert_eq!(config.log.retention_ms, 7);
     assert_eq!(refused.len(), 2);
 }
@@ -190,6 +190,18 @@ fn descriptions_show_every_key_with_its_source_and_synonyms() {
     );
     let policy = entries.iter().find(|entry| entry.name == "cleanup.policy").expect("shown");
     assert_eq!((policy.value.as_deref(), policy.source, policy.kind), (Some("delete"), ConfigSource::DefaultConfig, 7));
+}
+
+#[test]
+fn only_the_coordinators_topic_is_compacted_and_then_nothing_of_it_ages() {
+    let own = map(&[("cleanup.policy", "compact"), ("retention.ms", "7"), ("retention.bytes", "9")]);
+    let defaults = TopicDefaults::default();
+    let config = defaults.resolve(CONSUMER_OFFSETS, &own).expect("Kafka's own setting of that topic");
+    assert_eq!((config.log.retention_ms, config.log.retention_bytes), (-1, -1));
+    assert_eq!(defaults.resolve_stored(CONSUMER_OFFSETS, &own), (config, Vec::new()));
+    assert!(defaults.resolve("t", &own).is_err());
+    let both = map(&[("cleanup.policy", "compact,delete")]);
+    assert!(defaults.resolve(CONSUMER_OFFSETS, &both).is_err());
 }
 
 #[test]

@@ -208,7 +208,7 @@ fn config_records(image: &Image, new: &NewTopic) -> Result<Vec<Record>, TopicErr
         let value = value.clone().ok_or_else(|| ConfigError::Null(name.clone()))?;
         own.insert(name.clone(), value);
     }
-    image.defaults().resolve(&own)?;
+    image.defaults().resolve(&new.name, &own)?;
     let record = |(name, value): (String, String)| {
         let (resource_name, value) = (new.name.clone(), Some(value));
         Record::Config(ConfigRecord { resource_type: RESOURCE_TOPIC, resource_name, name, value })

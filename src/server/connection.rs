@@ -22,6 +22,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -37,8 +38,8 @@ use crate::record::Records;
 pub trait Service<E: Env> {
     /// Whether a request may be started now. If not, the task is woken when that changes.
     fn room(&self, cx: &mut Context<'_>) -> bool;
-    /// Runs a request's first phase. `frame` is a request without its length.
-    fn start(&self, frame: Records) -> Started<E>;
+    /// Runs a request's first phase. `frame` is a request without its length, `peer` whoever sent it.
+    fn start(&self, frame: Records, peer: Option<SocketAddr>) -> Started<E>;
 }
 
 /// What the shard's sweeper sees of a connection, and how it reaches it.
@@ -135,6 +136,7 @@ impl Ended {
 pub struct Connection<E: Env> {
     rt: Rc<Runtime<E>>,
     socket: E::Socket,
+    peer: Option<SocketAddr>,
     service: Rc<dyn Service<E>>,
     activity: Rc<Activity>,
     receiver: Receiver<E>,
@@ -158,7 +160,14 @@ impl<E: Env> Connection<E> {
     ) -> Self {
         let activity = Rc::new(Activity::default());
         activity.moved_ns.set(rt.now_ns());
-        Self { rt, socket, service, activity, receiver, sender, under_way: VecDeque::new(), moved: true, ended: None }
+        let (peer, under_way) = (rt.env().peer(&socket), VecDeque::new());
+        Self { rt, socket, peer, service, activity, receiver, sender, under_way, moved: true, ended: None }
+    }
+
+    /// Whoever is at the other end.
+    #[must_use]
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
     }
 
     /// What the sweeper looks at.
@@ -180,7 +189,7 @@ impl<E: Env> Connection<E> {
             }
             match self.receiver.next_frame() {
                 Ok(Some(frame)) => {
-                    let started = self.service.start(frame);
+                    let started = self.service.start(frame, self.peer);
                     if let Started::Done(Outcome::Close(_)) = started {
                         self.under_way.push_back(started);
                         // What follows is not read: the outcome ends the connection in its turn.

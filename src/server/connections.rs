@@ -112,7 +112,7 @@ impl<E: Env> Connections<E> {
         if self.stopping.get() {
             activity.stop();
         }
-        let slot = self.insert(Entry { peer: rt.env().peer(&socket), told: Cell::new(false), socket, activity });
+        let slot = self.insert(Entry { peer: connection.peer(), told: Cell::new(false), socket, activity });
         let this = Rc::clone(self);
         rt.spawn(async move {
             let ended = connection.await;

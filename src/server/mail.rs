@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use super::node::Node;
 use crate::io::Env;
+use crate::io::local::yield_now;
 use crate::limits::MAILS_A_TURN;
 use crate::shard::{Answer, Call, OpenShard, RemoteWatch, ShardMessage, done};
 use crate::types::ShardId;
@@ -68,6 +69,11 @@ fn take<E: Env>(node: &Rc<Node<E>>, caller: Caller, call: Call<E>) {
         }
         Call::Offsets(queries) => {
             later(node, caller, async move |node| Answer::Offsets(node.shard.find_offsets(&queries).await));
+        }
+        Call::Groups { id, asks } => shard.ask_groups_for(caller.shard, caller.slot, id, asks),
+        Call::GroupReplies { id, replies } => {
+            shard.group_replies(id, replies);
+            answer(Answer::Done);
         }
         Call::Epochs(queries) => answer(Answer::Epochs(shard.ends_of_epochs(&queries))),
         other => take_control(node, caller, other),
@@ -141,17 +147,4 @@ fn later<E: Env>(node: &Rc<Node<E>>, caller: Caller, work: impl AsyncFnOnce(Rc<N
         of.router.answer(caller.shard, caller.slot, answer);
     };
     node.rt.spawn(task).detach();
-}
-
-/// Lets the shard's other tasks run.
-async fn yield_now() {
-    let mut yielded = false;
-    std::future::poll_fn(|cx| {
-        if std::mem::replace(&mut yielded, true) {
-            return std::task::Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        std::task::Poll::Pending
-    })
-    .await;
 }

@@ -16,6 +16,7 @@ mod tests;
 
 use std::path::PathBuf;
 
+use crate::group;
 use crate::handlers;
 use crate::limits::{self, Memory};
 
@@ -42,6 +43,8 @@ pub struct Config {
     pub salvage: bool,
     /// What handlers need to know.
     pub handlers: handlers::Config,
+    /// What holds for consumer groups.
+    pub groups: group::Config,
 }
 
 impl Config {
@@ -59,6 +62,7 @@ impl Config {
             stop_wait_ms: 5_000,
             salvage: false,
             handlers: handlers::Config::default(),
+            groups: group::Config::default(),
         }
     }
 }

@@ -16,6 +16,7 @@
 //! cleanly stopped. Dropping it at any moment leaves what a crash leaves.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Context;
@@ -35,7 +36,7 @@ use crate::metadata::{Image, METADATA_PARTITION, MetadataError, TopicDefaults, i
 use crate::partition;
 use crate::partition::producer_state::Budget;
 use crate::record::Records;
-use crate::shard::{Call, OpenShard, Router, Shard, ShardMessage, partition_config};
+use crate::shard::{Call, GroupsConfig, OpenShard, Router, Shard, ShardMessage, partition_config};
 use crate::storage::recovery::{FoundLog, RecoveryError};
 use crate::storage::stop::Stopped;
 use crate::storage::{self, Directory, Share, Store};
@@ -113,8 +114,9 @@ pub async fn run<E: Env>(rt: Rc<Runtime<E>>, setup: Setup<E>, receive_pool: Pool
         producers: Budget::new(memory.producers_max(setup.config.shards)),
         producer_id_expiration_ms: PRODUCER_ID_EXPIRATION_MS,
     };
+    let groups = GroupsConfig { config: setup.config.groups, memory_bytes: memory.groups_bytes(setup.config.shards) };
     let node = Rc::new(Node {
-        shard: Shard::new(Rc::clone(&rt), Rc::clone(&router), shared),
+        shard: Shard::new(Rc::clone(&rt), Rc::clone(&router), shared, groups),
         rt: Rc::clone(&rt),
         router,
         config: setup.config,
@@ -322,8 +324,8 @@ impl<E: Env> Service<E> for Kafka<E> {
         self.0.room(cx)
     }
 
-    fn start(&self, frame: Records) -> Started<E> {
-        self.0.start(&frame)
+    fn start(&self, frame: Records, peer: Option<SocketAddr>) -> Started<E> {
+        self.0.start(&frame, peer)
     }
 }
 

@@ -46,7 +46,9 @@ impl<E: Env> Shard<E> {
                 }
             }
         }
-        self.set_image(image);
+        let old = self.image();
+        self.set_image(Arc::clone(&image));
+        self.follow_groups(&old, &image);
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::{Call, Shard};
 use crate::io::Env;
 use crate::io::local::Notify;
+use crate::metadata::names::CONSUMER_OFFSETS;
 use crate::metadata::{MetadataLog, NewPartitions, NewTopic, ProducerIdBlock, Topic, TopicError, TopicRef};
 use crate::types::Offset;
 
@@ -23,6 +24,21 @@ pub struct Controller<E: Env> {
     applied: Cell<Offset>,
     applied_changed: Notify,
     producer_ids: RefCell<ProducerIdBlock>,
+}
+
+/// What `__consumer_offsets` is made with. Names are Kafka's keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OffsetsTopic {
+    /// `offsets.topic.num.partitions`.
+    pub num_partitions: i32,
+    /// `offsets.topic.segment.bytes`.
+    pub segment_bytes: i32,
+}
+
+impl Default for OffsetsTopic {
+    fn default() -> Self {
+        Self { num_partitions: 50, segment_bytes: 104_857_600 }
+    }
 }
 
 /// What became of one topic.
@@ -62,6 +78,26 @@ impl<E: Env> Controller<E> {
         let made = self.create_topics(&new, false).await;
         let refused = names.iter().zip(made).filter_map(|(name, made)| Some((name.clone(), made.err()?)));
         refused.filter(|(_, error)| !matches!(error, TopicError::Exists(_))).collect()
+    }
+
+    /// Makes the topic of the group coordinators, unless it is there.
+    pub async fn make_offsets_topic(&self, wanted: &OffsetsTopic) -> Result<(), TopicError> {
+        let config = |name: &str, value: String| (name.to_owned(), Some(value));
+        let new = NewTopic {
+            name: CONSUMER_OFFSETS.to_owned(),
+            num_partitions: wanted.num_partitions,
+            replication_factor: 1,
+            configs: vec![
+                config("cleanup.policy", "compact".to_owned()),
+                config("compression.type", "producer".to_owned()),
+                config("segment.bytes", wanted.segment_bytes.to_string()),
+            ],
+            ..NewTopic::default()
+        };
+        match self.create_topics(&[new], false).await.pop() {
+            None | Some(Ok(_) | Err(TopicError::Exists(_))) => Ok(()),
+            Some(Err(error)) => Err(error),
+        }
     }
 
     /// Adds partitions; see [`MetadataLog::create_partitions`].

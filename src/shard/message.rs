@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::Error;
 use super::fetch::{FetchBudget, FetchItem, Fetched, WaitId, WatchItem};
+use super::groups::{GroupAsk, GroupReply, GroupWaitId};
 use super::produce::{ProduceItem, Produced};
 use crate::io::Env;
 use crate::metadata::{Image, TopicError};
@@ -73,6 +74,20 @@ pub enum Call<E: Env> {
     Offsets(Vec<OffsetQuery>),
     /// Find the ends of leader epochs.
     Epochs(Vec<EpochQuery>),
+    /// Ask these coordinators of groups.
+    Groups {
+        /// The caller's name for the questions.
+        id: GroupWaitId,
+        /// In request order.
+        asks: Vec<GroupAsk>,
+    },
+    /// What [`Call::Groups`] was not answered at once.
+    GroupReplies {
+        /// The name that the questions had.
+        id: GroupWaitId,
+        /// In their order.
+        replies: Vec<GroupReply>,
+    },
     /// Serve this socket. From shard 0.
     Connection(E::Socket),
     /// So many connections of the caller have ended. To shard 0.
@@ -111,6 +126,8 @@ pub enum Answer<E: Env> {
     Offsets(Vec<Result<FoundOffset, Error>>),
     /// To [`Call::Epochs`], in its order.
     Epochs(Vec<Result<EpochEnd, Error>>),
+    /// To [`Call::Groups`], in its order; none where the replies come later, by [`Call::GroupReplies`].
+    Groups(Option<Vec<GroupReply>>),
     /// The reply frame to a forwarded request; none where its connection is to be closed.
     Forward(Option<Bytes>),
     /// Topics that could not be made, and why.

@@ -19,6 +19,8 @@ mod apply;
 mod controller;
 mod error;
 mod fetch;
+mod groups;
+mod line_limit;
 mod message;
 mod offsets;
 mod produce;
@@ -31,13 +33,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 pub use apply::partition_config;
-pub use controller::{Controller, TopicResult};
+pub use controller::{Controller, OffsetsTopic, TopicResult};
 pub use error::Error;
 pub use fetch::{FetchBudget, FetchItem, Fetched, FetchedHere, RemoteWait, RemoteWatch, WaitId, WatchItem, before};
+pub use groups::{Answers, GroupAsk, GroupCaller, GroupError, GroupReply, GroupRequest, GroupWaitId};
+pub use line_limit::LineLimit;
 pub use message::{Answer, Call, EpochQuery, OffsetQuery, OpenShard, ShardMessage};
 pub use produce::{ProduceItem, Produced, done};
 pub use router::Router;
 
+use crate::group;
 use crate::io::local::Notify;
 use crate::io::{Env, Runtime};
 use crate::metadata::Image;
@@ -55,8 +60,18 @@ pub struct Shard<E: Env> {
     store: OnceCell<Rc<Store<E>>>,
     shared: partition::Shared,
     waits: fetch::Waits,
+    groups: groups::Groups<E>,
     stopping: Cell<bool>,
     stop: Notify,
+}
+
+/// What the group coordinators of a shard are given.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GroupsConfig {
+    /// What the operator set.
+    pub config: group::Config,
+    /// What groups and offsets of this shard may take.
+    pub memory_bytes: usize,
 }
 
 type Partitions<E> = HashMap<PartitionId, Rc<Partition<E>>, BuildHasherDefault<IdHasher>>;
@@ -64,7 +79,7 @@ type Partitions<E> = HashMap<PartitionId, Rc<Partition<E>>, BuildHasherDefault<I
 impl<E: Env> Shard<E> {
     /// A shard that serves nothing yet.
     #[must_use]
-    pub fn new(rt: Rc<Runtime<E>>, router: Rc<Router<E>>, shared: partition::Shared) -> Rc<Self> {
+    pub fn new(rt: Rc<Runtime<E>>, router: Rc<Router<E>>, shared: partition::Shared, groups: GroupsConfig) -> Rc<Self> {
         Rc::new(Self {
             rt,
             router,
@@ -73,6 +88,7 @@ impl<E: Env> Shard<E> {
             shared,
             partitions: RefCell::default(),
             waits: fetch::Waits::default(),
+            groups: groups::Groups::new(groups.config, groups.memory_bytes),
             stopping: Cell::new(false),
             stop: Notify::default(),
         })
@@ -149,8 +165,9 @@ impl<E: Env> Shard<E> {
     }
 
     /// Cuts waits short from now on.
-    pub fn stop(&self) {
+    pub fn stop(self: &Rc<Self>) {
         self.stopping.set(true);
+        self.stop_groups();
         self.stop.notify_all();
     }
 

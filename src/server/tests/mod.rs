@@ -7,6 +7,7 @@ mod operator;
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -34,7 +35,7 @@ impl Service<SimEnv> for Echo {
         true
     }
 
-    fn start(&self, frame: Records) -> Started<SimEnv> {
+    fn start(&self, frame: Records, _peer: Option<SocketAddr>) -> Started<SimEnv> {
         self.started.set(self.started.get() + 1);
         let kind = frame.parts()[0][0];
         let length = u32::try_from(frame.len()).expect("small").to_be_bytes();

@@ -1,0 +1,30 @@
+//! SyncGroup: the leader hands in the assignment of a generation, every member takes its own out.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use super::groups::{caller, refusal};
+use super::reply::{Outcome, Started};
+use super::{Handlers, check_entries, decode};
+use crate::group::Reply;
+use crate::io::Env;
+use crate::protocol::Frame;
+use crate::protocol::cold::sync_group_request::SyncGroupRequestData;
+use crate::protocol::cold::sync_group_response::SyncGroupResponseData;
+use crate::shard::{GroupReply, GroupRequest};
+
+pub(super) fn handle<E: Env>(handlers: &Rc<Handlers<E>>, frame: &Frame, peer: Option<SocketAddr>) -> Started<E> {
+    let request: SyncGroupRequestData = match decode(frame) {
+        Ok(request) => request,
+        Err(reason) => return Started::Done(Outcome::Close(reason)),
+    };
+    if let Err(reason) = check_entries(request.assignments.len()) {
+        return Started::Done(Outcome::Close(reason));
+    }
+    let group_id = request.group_id.clone();
+    let request = GroupRequest::Sync(caller(frame, peer), Box::new(request));
+    handlers.ask_group(frame.header, group_id.as_str(), request, |reply| match reply {
+        GroupReply::Of(Reply::Sync(response)) => *response,
+        other => SyncGroupResponseData { error_code: refusal(&other).code(), ..Default::default() },
+    })
+}
