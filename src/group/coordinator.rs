@@ -107,17 +107,17 @@ impl Coordinator {
         self.effects()
     }
 
-    /// OffsetCommit. `topic_id` answers the id to be stored of a topic that exists ([`TopicId::ZERO`] to store none);
+    /// OffsetCommit of `version`. `topic_id` answers the id to be stored of a topic that exists ([`TopicId::ZERO`] to store none);
     /// partitions of others get UNKNOWN_TOPIC_OR_PARTITION.
     pub fn commit(
         &mut self,
         now: Now,
-        caller: Caller<'_>,
+        version: i16,
         request: &OffsetCommitRequestData,
         topic_id: &dyn Fn(&str) -> Option<TopicId>,
         to: WaiterId,
     ) -> Vec<Effect> {
-        self.handle_commit(now, caller.version, request, topic_id, to);
+        self.handle_commit(now, version, request, topic_id, to);
         self.effects()
     }
 

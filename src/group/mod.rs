@@ -26,6 +26,8 @@ mod rewrite;
 mod sabotage;
 mod subscription;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod versions;
 mod wire;

@@ -47,7 +47,8 @@ pub(super) fn handle<E: Env>(handlers: &Rc<Handlers<E>>, frame: &Frame) -> Start
         .iter()
         .map(|topic| (topic.name.clone(), topic.partitions.iter().map(|one| one.partition_index).collect()))
         .collect();
-    handlers.ask_group(frame.header, group_id.as_str(), GroupRequest::Commit(Box::new(request)), move |reply| {
+    let request = GroupRequest::Commit(frame.header.api_version, Box::new(request));
+    handlers.ask_group(frame.header, group_id.as_str(), request, move |reply| {
         let answered = match reply {
             GroupReply::Of(Reply::Commit(response)) => response.topics,
             other => sent.iter().map(|(name, partitions)| refused(name, partitions, refusal(&other))).collect(),

@@ -45,8 +45,8 @@ pub enum GroupRequest {
     Heartbeat(Box<HeartbeatRequestData>),
     /// LeaveGroup.
     Leave(GroupCaller, Box<LeaveGroupRequestData>),
-    /// OffsetCommit.
-    Commit(Box<OffsetCommitRequestData>),
+    /// OffsetCommit of this version.
+    Commit(i16, Box<OffsetCommitRequestData>),
     /// One group of OffsetFetch.
     Fetch(OffsetFetchRequestGroup),
     /// One group of DescribeGroups, in this version.
@@ -224,9 +224,9 @@ impl<E: Env> Shard<E> {
             GroupRequest::Sync(caller, request) => coordinator.sync(now, caller.borrowed(), &request, to),
             GroupRequest::Heartbeat(request) => coordinator.heartbeat(now, &request, to),
             GroupRequest::Leave(caller, request) => coordinator.leave(now, caller.borrowed(), &request, to),
-            GroupRequest::Commit(request) => {
+            GroupRequest::Commit(version, request) => {
                 let topic_id = |name: &str| image.topic(name).map(|topic| topic.id);
-                coordinator.commit(now, &request, &topic_id, to)
+                coordinator.commit(now, version, &request, &topic_id, to)
             }
             GroupRequest::Delete(group_id) => coordinator.delete(now, &[&group_id], to),
             GroupRequest::OffsetDelete(request) => {

@@ -138,7 +138,7 @@ fn replay_batch<E: Env>(hosted: &Hosted<E>, batch: &Batch<'_>, loaded: &mut Load
         let one = one?;
         records += 1;
         let Some(key) = one.key else { continue };
-        if let Err(error) = coordinator.replay(one.offset, one.timestamp, key, one.value) {
+        if let Err(error) = coordinator.replay(one.offset, key, one.value) {
             loaded.odd += 1;
             loaded.first_odd.get_or_insert_with(|| format!("at offset {}: {error}", one.offset));
         }
