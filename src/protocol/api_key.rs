@@ -104,11 +104,20 @@ struct Row {
 
 impl ApiKey {
     /// Every API served, in order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 23] = [
         Self::Produce,
         Self::Fetch,
         Self::ListOffsets,
         Self::Metadata,
+        Self::OffsetCommit,
+        Self::OffsetFetch,
+        Self::FindCoordinator,
+        Self::JoinGroup,
+        Self::Heartbeat,
+        Self::LeaveGroup,
+        Self::SyncGroup,
+        Self::DescribeGroups,
+        Self::ListGroups,
         Self::ApiVersions,
         Self::CreateTopics,
         Self::DeleteTopics,
@@ -116,6 +125,8 @@ impl ApiKey {
         Self::OffsetForLeaderEpoch,
         Self::DescribeConfigs,
         Self::CreatePartitions,
+        Self::DeleteGroups,
+        Self::OffsetDelete,
         Self::DescribeCluster,
     ];
 

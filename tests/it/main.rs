@@ -11,6 +11,7 @@
 mod cli;
 mod clients_rdkafka;
 mod copies;
+mod groups;
 mod kill9;
 mod log_commands;
 mod node;

@@ -23,7 +23,7 @@ use crate::protocol::cold::offset_fetch_request::OffsetFetchRequestGroup;
 use crate::protocol::cold::offset_fetch_response::OffsetFetchResponseGroup;
 use crate::protocol::cold::sync_group_request::SyncGroupRequestData;
 use crate::shard::Shard;
-use crate::types::ShardId;
+use crate::types::{ShardId, TopicId};
 
 /// A question to one coordinator, or to all of one shard.
 #[derive(Debug)]
@@ -225,7 +225,8 @@ impl<E: Env> Shard<E> {
             GroupRequest::Heartbeat(request) => coordinator.heartbeat(now, &request, to),
             GroupRequest::Leave(caller, request) => coordinator.leave(now, caller.borrowed(), &request, to),
             GroupRequest::Commit(version, request) => {
-                let topic_id = |name: &str| image.topic(name).map(|topic| topic.id);
+                // Topics by name have no id in Kafka's records either.
+                let topic_id = |name: &str| image.topic(name).map(|_| TopicId::ZERO);
                 coordinator.commit(now, version, &request, &topic_id, to)
             }
             GroupRequest::Delete(group_id) => coordinator.delete(now, &[&group_id], to),
