@@ -19,8 +19,8 @@ def free_port():
 
 
 class Node:
-    def __init__(self, data, *arguments, wait=True, timeout=90, prefix=()):
-        self.port = free_port()
+    def __init__(self, data, *arguments, wait=True, timeout=90, prefix=(), port=None):
+        self.port = port or free_port()
         self.data = pathlib.Path(data)
         WORK.mkdir(parents=True, exist_ok=True)
         self.log_path = WORK / f"node-{self.port}.log"
