@@ -37,8 +37,8 @@ fuzz_target!(|data: &[u8]| {
     stamp(&whole, batch.clone());
     for walked in Batches::new(&batch).flatten() {
         let _ = walked.verify();
-        let _ = find_by_time(walked.bytes, 1_700_000_000_000);
-        let _ = find_max_timestamp(walked.bytes);
+        let _ = find_by_time(walked.bytes, Offset(0), 1_700_000_000_000);
+        let _ = find_max_timestamp(walked.bytes, Offset(0));
         if let Ok(decoded) = decode(walked.bytes) {
             for record in decoded.records().flatten() {
                 assert_eq!(record.headers.count(), record.headers.count_left() as usize);

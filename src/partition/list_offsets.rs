@@ -100,7 +100,8 @@ impl<E: Env> Partition<E> {
         let Some(batch) = self.log.batch_of_max_timestamp(self.high_watermark()).await? else {
             return Ok(FoundOffset::NONE);
         };
-        let found = self.decode(batch, record::find_max_timestamp).await?;
+        let log_start = self.log.log_start_offset();
+        let found = self.decode(batch, move |bytes| record::find_max_timestamp(bytes, log_start)).await?;
         Ok(found.map_or(FoundOffset::NONE, |(offset, timestamp)| self.found(offset, timestamp)))
     }
 
@@ -111,8 +112,9 @@ impl<E: Env> Partition<E> {
             let visible = self.high_watermark();
             while let Some(batch) = self.log.batch_by_time(from, visible, target).await? {
                 from = batch.header.next_offset();
-                // A header may promise a time that none of its records has.
-                let found = self.decode(batch, move |bytes| record::find_by_time(bytes, target)).await?;
+                // A header may promise a time that none of its records has, or only one that was deleted.
+                let log_start = self.log.log_start_offset();
+                let found = self.decode(batch, move |bytes| record::find_by_time(bytes, log_start, target)).await?;
                 if let Some((offset, timestamp)) = found {
                     return Ok(self.found(offset, timestamp));
                 }
@@ -130,7 +132,6 @@ impl<E: Env> Partition<E> {
 
     /// Looks into one batch, away from the shard: decompressing may take long.
     async fn decode(&self, batch: FoundBatch, look: impl Look) -> Result<Option<(Offset, i64)>, Error> {
-        let log_start = self.log.log_start_offset();
         let looked = self.rt.compute(move || match batch.records.contiguous() {
             Some(bytes) => look(bytes),
             // copies: one batch in several chunks, to look for a timestamp
@@ -140,8 +141,7 @@ impl<E: Env> Partition<E> {
             let (what, path, cause) = ("look for a timestamp in", self.log.dir().to_owned(), Arc::new(cause));
             storage::Error::Io { what, path, cause }
         })?;
-        let found = looked.map_err(|cause| Error::Record { partition: self.name().clone(), cause })?;
-        Ok(found.map(|(offset, timestamp)| (offset.max(log_start), timestamp)))
+        looked.map_err(|cause| Error::Record { partition: self.name().clone(), cause })
     }
 
     fn found(&self, offset: Offset, timestamp: i64) -> FoundOffset {

@@ -34,7 +34,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::io::{Env, Runtime};
-use crate::storage::checkpoint::PartitionState;
+use crate::storage::checkpoint::{PartitionState, ProducerEntry};
 use crate::storage::{self, Log, LogConfig};
 use crate::types::{Offset, PartitionId, TopicPartition};
 
@@ -214,6 +214,12 @@ impl<E: Env> Partition<E> {
         }
     }
 
+    /// The idempotent producers that it remembers.
+    #[must_use]
+    pub fn active_producers(&self) -> Vec<ProducerEntry> {
+        self.producers.borrow_mut().snapshot(self.rt.env().wall_ms())
+    }
+
     /// Kafka's check of the leader epoch that a request names; -1 names none.
     pub fn check_leader_epoch(&self, requested: i32) -> Result<(), Error> {
         let (partition, current) = (|| self.name().clone(), self.leader_epoch.get());
@@ -228,7 +234,21 @@ impl<E: Env> Partition<E> {
     /// OffsetForLeaderEpoch: the end of the largest epoch that is not above `epoch`.
     #[must_use]
     pub fn end_of_epoch(&self, epoch: i32) -> EpochEnd {
-        self.epochs.borrow().end_of(epoch, self.log.log_end_offset())
+        let mut epochs = self.epochs.borrow_mut();
+        epochs.truncate_start(self.log.log_start_offset());
+        epochs.end_of(epoch, self.log.log_end_offset())
+    }
+
+    /// What DeleteRecords may raise the log start to: an offset up to the high watermark, which -1 stands for.
+    pub fn deletable(&self, before: Offset) -> Result<Offset, Error> {
+        self.check_readable()?;
+        let (start, end) = (self.log_start_offset(), self.high_watermark());
+        let offset = if before.0 == -1 { end } else { before };
+        if offset.0 < 0 || offset > end {
+            let partition = self.name().clone();
+            return Err(Error::OffsetOutOfRange { partition, requested: before, start, end });
+        }
+        Ok(offset)
     }
 
     /// Ends the partition's life: waiting appends are refused, waiting fetches are ended. The log is the caller's.

@@ -11,24 +11,25 @@ use super::error::RecordError;
 use super::varint;
 use crate::types::Offset;
 
-/// The first record of `batch` (one whole batch) whose timestamp is `target` or later: its offset and timestamp.
-pub fn find_by_time(batch: &[u8], target: i64) -> Result<Option<(Offset, i64)>, RecordError> {
+/// The first record of `batch` (one whole batch) at offset `from` or behind it whose timestamp is `target` or later: its
+/// offset and timestamp.
+pub fn find_by_time(batch: &[u8], from: Offset, target: i64) -> Result<Option<(Offset, i64)>, RecordError> {
     let mut times = Times::new(batch)?;
     while let Some(found) = times.next()? {
-        if found.1 >= target {
+        if found.0 >= from && found.1 >= target {
             return Ok(Some(found));
         }
     }
     Ok(None)
 }
 
-/// The first record of `batch` that has the largest timestamp in it: its offset and timestamp. `None` if no record has
-/// a timestamp.
-pub fn find_max_timestamp(batch: &[u8]) -> Result<Option<(Offset, i64)>, RecordError> {
+/// The first record of `batch` that has the largest timestamp of those at offset `from` or behind it: its offset and
+/// timestamp. `None` if none of them has a timestamp.
+pub fn find_max_timestamp(batch: &[u8], from: Offset) -> Result<Option<(Offset, i64)>, RecordError> {
     let mut times = Times::new(batch)?;
     let mut found: Option<(Offset, i64)> = None;
     while let Some(next) = times.next()? {
-        if next.1 >= 0 && found.is_none_or(|(_, largest)| next.1 > largest) {
+        if next.0 >= from && next.1 >= 0 && found.is_none_or(|(_, largest)| next.1 > largest) {
             found = Some(next);
         }
     }

@@ -115,8 +115,8 @@ proptest! {
         }
         let _ = check(&one(&bytes), &rules());
         let _ = crc::verify(&one(&bytes));
-        let _ = find_by_time(&bytes, NOW_MS);
-        let _ = find_max_timestamp(&bytes);
+        let _ = find_by_time(&bytes, Offset(0), NOW_MS);
+        let _ = find_max_timestamp(&bytes, Offset(0));
         if let Ok(batch) = decode(&bytes) {
             for record in batch.records().flatten() {
                 prop_assert_eq!(record.headers.count(), usize::try_from(record.headers.count_left()).unwrap());
@@ -199,9 +199,9 @@ proptest! {
     fn times_are_found_as_a_scan_finds_them((_, records, bytes) in a_batch(), target in NOW_MS - 1100..NOW_MS + 1100) {
         let stamps: Vec<(Offset, i64)> = (0..).map(Offset).zip(records.iter().map(|record| record.timestamp)).collect();
         let first = stamps.iter().copied().find(|(_, timestamp)| *timestamp >= target);
-        prop_assert_eq!(find_by_time(&bytes, target), Ok(first));
+        prop_assert_eq!(find_by_time(&bytes, Offset(0), target), Ok(first));
         let largest = stamps.iter().copied().rev().max_by_key(|(_, timestamp)| *timestamp);
-        prop_assert_eq!(find_max_timestamp(&bytes), Ok(largest));
+        prop_assert_eq!(find_max_timestamp(&bytes, Offset(0)), Ok(largest));
     }
 
     #[test]
@@ -323,9 +323,9 @@ fn a_malformed_record_ends_the_walk() {
     assert!(matches!(results.as_slice(), [Ok(_), Err(RecordError::Malformed { index: 1, .. })]), "{results:?}");
     // Looking for a time passes over what it does not need, and stops where a length leads nowhere.
     bytes[HEADER_BYTES + 8] += 2;
-    assert_eq!(find_by_time(&bytes, NOW_MS), Ok(Some((Offset(0), NOW_MS))));
+    assert_eq!(find_by_time(&bytes, Offset(0), NOW_MS), Ok(Some((Offset(0), NOW_MS))));
     let error = RecordError::Malformed { index: 1, reason: "a record cut short" };
-    assert_eq!(find_by_time(&bytes, i64::MAX), Err(error));
+    assert_eq!(find_by_time(&bytes, Offset(0), i64::MAX), Err(error));
     // One record fewer than there are: the rest is not passed over in silence.
     let mut fewer = BatchBuilder::default().build(&[NewRecord::value(NOW_MS, "a"), NewRecord::value(NOW_MS, "b")]);
     fewer[60] = 1;
@@ -353,6 +353,6 @@ fn a_bomb_is_searched_in_little_memory_and_not_for_ever() {
     let length = i32::try_from(bytes.len() - 12).unwrap();
     bytes[8..12].copy_from_slice(&length.to_be_bytes());
     let max = super::DECOMPRESSED_BYTES_MAX;
-    assert_eq!(find_max_timestamp(&bytes), Err(RecordError::Inflated { max }));
+    assert_eq!(find_max_timestamp(&bytes, Offset(0)), Err(RecordError::Inflated { max }));
     assert!(matches!(decode(&bytes), Err(RecordError::Inflated { .. })));
 }

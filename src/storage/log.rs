@@ -477,6 +477,12 @@ impl<E: Env> Log<E> {
         &self.dir
     }
 
+    /// Bytes of the batches in its segments.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.segments.borrow().values().map(|segment| segment.end_position.get()).sum()
+    }
+
     /// First offset that may be read.
     #[must_use]
     pub fn log_start_offset(&self) -> Offset {

@@ -51,6 +51,9 @@ mod life;
 #[cfg(test)]
 mod life_tests;
 mod log;
+mod log_start;
+#[cfg(test)]
+mod log_start_tests;
 mod memory;
 pub mod offset_index;
 mod prepare;

@@ -18,6 +18,8 @@ use crate::types::Offset;
 pub(super) struct Progress {
     /// First offset that may be read.
     pub(super) log_start: Cell<Offset>,
+    /// First offset that may be read as the last checkpoint of this start says it.
+    pub(super) saved_start: Cell<Offset>,
     /// Flushed below.
     pub(super) durable: Cell<Offset>,
     /// Written below.
@@ -48,6 +50,7 @@ impl Progress {
         assert!(log_start <= log_end, "a log starts before its end");
         Self {
             log_start: Cell::new(log_start),
+            saved_start: Cell::new(Offset::ZERO),
             durable: Cell::new(log_end),
             written: Cell::new(log_end),
             log_end: Cell::new(log_end),
@@ -89,6 +92,12 @@ impl Progress {
     pub(super) fn advance_log_start(&self, offset: Offset) {
         assert!(offset <= self.log_end.get(), "a log starts before its end");
         self.log_start.set(offset.max(self.log_start.get()));
+    }
+
+    /// A checkpoint that says where the log starts is durable.
+    pub(super) fn advance_saved_start(&self, offset: Offset) {
+        assert!(offset <= self.log_start.get(), "saved before it was raised");
+        self.saved_start.set(offset.max(self.saved_start.get()));
     }
 
     /// Nothing more will be written. The first cause is kept, unless a later one says more: a directory offline ends also

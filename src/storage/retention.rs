@@ -3,7 +3,7 @@
 //! Called by `store` at every roll and every few minutes. The rules are Kafka's (`UnifiedLog.deleteOldSegments`): by time, a
 //! segment goes when its largest timestamp is older than `retention.ms`; by size, when the log without it still holds
 //! `retention.bytes`. Only what is durable goes, and the active segment stays; an active segment that is too old is
-//! rolled every few minutes, so that it can go next time.
+//! rolled every few minutes, so that it can go next time. Segments wholly below the log start (`log_start`) go with them.
 
 use std::rc::Rc;
 
@@ -60,11 +60,15 @@ impl<E: Env> Log<E> {
         if too_old && rolls && self.failure().is_none() {
             self.roll()?;
         }
-        if count == 0 {
-            return Ok(0);
+        // A user may have deleted records up to behind segments that were not settled then.
+        let given_up = self.log_start_offset();
+        let start = count.checked_sub(1).map_or(given_up, |last| segments[last].end_offset.get().max(given_up));
+        match candidates.first().zip(segments.first()) {
+            Some((first, segment)) if first.complete && segment.end_offset.get() <= start => {
+                self.delete_before(start).await
+            }
+            _ => Ok(0),
         }
-        let start = segments[count - 1].end_offset.get();
-        self.delete_before(start).await
     }
 
     /// Gives up every whole segment that ends at or below `offset`, which lies below the durable offset. The log starts at

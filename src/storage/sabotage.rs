@@ -1,6 +1,6 @@
 //! Rules of the log broken on purpose, one at a time, to show that the simulation notices.
 //!
-//! Set by `tests/it/sim/planted.rs` alone; `committer` and `window` ask at the places where the rule is kept.
+//! Set by `tests/it/sim/planted.rs` alone; `committer`, `window` and `log_start` ask at the places where the rule is kept.
 
 use std::rc::Rc;
 
@@ -25,6 +25,8 @@ pub enum Sabotage {
     RewriteBlocks,
     /// The journal's records are not written.
     SkipJournal,
+    /// A raised log start is answered before a checkpoint says so.
+    AnswerDeleteEarly,
 }
 
 impl Sabotage {

@@ -25,7 +25,7 @@ use crate::types::{Offset, TopicPartition};
 /// What one shard's stop came to. Plain data: it goes to the shard that ends the stop.
 #[derive(Debug, Default)]
 pub struct Stopped {
-    /// Log, its first offset, base offset of its first segment, its end.
+    /// Log, its first offset, the one that its segments' names say, its end.
     logs: Vec<(TopicPartition, Offset, Offset, Offset)>,
     /// Why the stop was not clean, if so: then the next start recovers.
     pub failed: Option<Error>,
@@ -34,7 +34,8 @@ pub struct Stopped {
 impl Stopped {
     pub(super) fn of<'a>(logs: impl Iterator<Item = &'a LogCheckpoint>) -> Self {
         let entry = |log: &LogCheckpoint| {
-            let first = log.segments.first().map_or(log.log_start, |first| first.base_offset);
+            // Without a segment only the checkpoint file says where the log goes on.
+            let first = log.segments.first().map_or(0, |first| first.base_offset);
             (log.name(), Offset(log.log_start), Offset(first), log.end())
         };
         Self { logs: logs.map(entry).collect(), failed: None }

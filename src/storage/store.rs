@@ -8,6 +8,7 @@
 //!   a segment is rolled  -> its index files, retention, checkpoint     by itself
 //!   every minute         -> checkpoint                                 by itself
 //!   every few minutes    -> retention                                  by itself
+//!   raise_log_starts     -> checkpoint, segments given up              log_start
 //!   Store::close on each shard -> stop::finish                         a clean stop
 //! ```
 //!
@@ -32,6 +33,7 @@ use super::config::{Config, LogConfig};
 use super::error::Error;
 use super::kafka_files::{PARTITION_METADATA, partition_metadata, segment_file_name};
 use super::log::{Log, Recovered};
+use super::progress::Goal;
 use super::recovery::{DELETED_SUFFIX, FoundLog, FoundSegment, OWN_DIR, RecoveryError, open_journal};
 use super::segment::Segment;
 use super::stop::Stopped;
@@ -67,18 +69,18 @@ pub struct NewLog {
 
 /// One shard's logs.
 pub struct Store<E: Env> {
-    rt: Rc<Runtime<E>>,
+    pub(super) rt: Rc<Runtime<E>>,
     writer: Rc<Writer<E>>,
     dir: PathBuf,
     generation: u64,
     logs: RefCell<BTreeMap<PartitionId, Held<E>>>,
     /// A checkpoint is due.
-    due: Cell<bool>,
-    /// Someone writes a checkpoint, or the store is closed: nobody else does.
-    busy: Cell<bool>,
-    closed: Cell<bool>,
+    pub(super) due: Cell<bool>,
+    /// Someone writes a checkpoint: nobody else does.
+    pub(super) busy: Cell<bool>,
+    pub(super) closed: Cell<bool>,
     /// Told when `due`, `busy` or `closed` changes.
-    news: Notify,
+    pub(super) news: Notify,
 }
 
 struct Held<E: Env> {
@@ -173,6 +175,18 @@ impl<E: Env> Store<E> {
         self.rt.spawn(checkpoints(Rc::downgrade(self), Rc::clone(&self.rt))).detach();
         let check_ms = self.writer.config.retention_check_ms;
         self.rt.spawn(retention(Rc::downgrade(self), Rc::clone(&self.rt), check_ms)).detach();
+    }
+
+    /// The log directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Why the directory takes nothing any more, if so.
+    #[must_use]
+    pub fn offline(&self) -> Option<Error> {
+        self.writer.directory.offline()
     }
 
     /// The write side.
@@ -311,6 +325,9 @@ impl<E: Env> Store<E> {
     }
 
     async fn retain(&self, log: &Rc<Log<E>>, rolls: bool) {
+        if self.closed.get() {
+            return;
+        }
         match log.apply_retention(self.rt.env().wall_ms(), rolls).await {
             Ok(0) => {}
             Ok(segments) => tracing::debug!(log = %log.name(), segments, start = %log.log_start_offset(), "retention"),
@@ -318,15 +335,8 @@ impl<E: Env> Store<E> {
         }
     }
 
-    /// Writes a checkpoint of everything as it is now, once that is durable.
-    ///
-    /// # Errors
-    /// The file could not be written; the one before stays.
-    pub async fn checkpoint(&self) -> Result<(), Error> {
-        self.write_checkpoint(None).await
-    }
-
-    async fn write_checkpoint(&self, clean_stop: Option<i64>) -> Result<(), Error> {
+    /// Writes a checkpoint of everything as it is now, once that is durable. One at a time: see [`Store::save`].
+    pub(super) async fn write_checkpoint(&self, clean_stop: Option<i64>) -> Result<(), Error> {
         let retired = self.writer.take_waiting();
         let written = self.write_snapshot(clean_stop).await;
         let fresh = match &written {
@@ -353,12 +363,13 @@ impl<E: Env> Store<E> {
         let snapshot: Vec<(LogCheckpoint, Rc<Log<E>>)> =
             self.logs.borrow().values().map(|held| (held.snapshot(), Rc::clone(&held.log))).collect();
         let mut logs = Vec::with_capacity(snapshot.len());
-        let mut failed = BTreeSet::new();
+        let mut failed = BTreeMap::new();
         for (entry, log) in snapshot {
-            if entry.quarantined.is_some() || log.wait_durable(Offset(entry.log_end)).await.is_ok() {
+            let end = Offset(entry.log_end);
+            if entry.quarantined.is_some() || log.wait_for_ack(Goal::Durable, end).await.is_ok() {
                 logs.push(entry);
             } else {
-                failed.insert(entry.id());
+                failed.insert(entry.id(), entry.log_start);
             }
         }
         let fresh = logs.iter().map(LogCheckpoint::id).collect();
@@ -367,16 +378,22 @@ impl<E: Env> Store<E> {
         if !failed.is_empty() {
             logs.extend(self.said_before(&path, &failed).await?);
         }
+        let starts: Vec<(PartitionId, i64)> = logs.iter().map(|log| (log.id(), log.log_start)).collect();
         let checkpoint = Checkpoint { generation: self.generation, shard, clean_stop, logs };
         let failed = |error| Error::io("cannot write", &path, error);
         let bytes = self.rt.compute(move || checkpoint.encode()).await.map_err(failed)?;
         self.rt.job(Job::WriteFile(path.clone(), bytes)).await.map_err(failed)?;
+        for (id, start) in starts {
+            if let Some(log) = self.log(id) {
+                log.progress.advance_saved_start(Offset(start));
+            }
+        }
         Ok(fresh)
     }
 
-    /// What this start's last checkpoint says of logs that have failed since: it stays true, and without it recovery would
-    /// not know where they begin.
-    async fn said_before(&self, path: &Path, logs: &BTreeSet<PartitionId>) -> Result<Vec<LogCheckpoint>, Error> {
+    /// What this start's last checkpoint says of logs that have failed since, or that wait for room on a full disk: it stays
+    /// true, and without it recovery would not know where they begin. Only where they begin now (`logs`) is news.
+    async fn said_before(&self, path: &Path, logs: &BTreeMap<PartitionId, i64>) -> Result<Vec<LogCheckpoint>, Error> {
         let read = self.rt.job(Job::ReadFile(path.into(), CHECKPOINT_BYTES_MAX)).await;
         let bytes = match read {
             Ok(Output::Bytes(bytes)) => bytes,
@@ -386,7 +403,11 @@ impl<E: Env> Store<E> {
         };
         let invalid = |error: CheckpointError| io::Error::new(io::ErrorKind::InvalidData, error.to_string());
         let checkpoint = Checkpoint::decode(&bytes).map_err(|error| Error::io("cannot read", path, invalid(error)))?;
-        Ok(checkpoint.logs.into_iter().filter(|log| logs.contains(&log.id())).collect())
+        let begins = |log: LogCheckpoint| {
+            let log_start = log.log_start.max(*logs.get(&log.id())?);
+            Some(LogCheckpoint { log_start, ..log })
+        };
+        Ok(checkpoint.logs.into_iter().filter_map(begins).collect())
     }
 
     /// The shard's checkpoint of this start.
@@ -402,6 +423,8 @@ impl<E: Env> Store<E> {
         while self.busy.get() {
             self.news.wait().await;
         }
+        // What is given up from here on the last checkpoint still speaks of: those files stay.
+        let retired = self.writer.take_waiting();
         // Before the logs are closed: afterwards nobody may ask them.
         let states: Vec<(Rc<Log<E>>, LogCheckpoint)> =
             self.logs.borrow().values().map(|held| (Rc::clone(&held.log), held.snapshot())).collect();
@@ -423,7 +446,6 @@ impl<E: Env> Store<E> {
             result = self.write_last(number, logs).await;
         }
         if result.is_ok() {
-            let retired = self.writer.take_waiting();
             self.retire(retired.into_iter().map(|(_, segment)| segment).collect()).await;
         }
         stopped.failed = result.err();
@@ -542,12 +564,9 @@ async fn checkpoints<E: Env>(store: Weak<Store<E>>, rt: Rc<Runtime<E>>) {
             continue;
         }
         last_ns = rt.now_ns();
-        store.busy.set(true);
-        if let Err(error) = store.write_checkpoint(None).await {
+        if let Err(error) = store.save().await {
             tracing::warn!(%error, "no checkpoint: the next start reads more");
         }
-        store.busy.set(false);
-        store.news.notify_all();
     }
 }
 

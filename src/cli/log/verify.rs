@@ -126,7 +126,9 @@ impl Partition {
             }
             next = Some(self.segment(&dir.join(&entry.name), &entry.name, base)?);
         }
-        self.log_end_offset = next.map_or(0, |offset| offset.0);
+        // A log without a segment ends where it begins.
+        let nowhere = stop.starts.get(name).copied().unwrap_or(Offset::ZERO);
+        self.log_end_offset = next.unwrap_or(nowhere).0;
         if let Some(first) = self.epochs.first().filter(|first| first.start_offset.0 < self.log_start_offset) {
             let (begins, first) = (first.start_offset, self.log_start_offset);
             self.problem(LEADER_EPOCH_CHECKPOINT, format_args!("begins at {begins}, the first segment at {first}"));
@@ -135,6 +137,10 @@ impl Partition {
             if start.0 < self.log_start_offset {
                 let first = self.log_start_offset;
                 self.problem(LOG_START_CHECKPOINT, format_args!("begins at {start}, the first segment at {first}"));
+            }
+            if start.0 > self.log_end_offset {
+                let end = self.log_end_offset;
+                self.problem(LOG_START_CHECKPOINT, format_args!("begins at {start}, the last segment ends at {end}"));
             }
             self.log_start_offset = self.log_start_offset.max(start.0);
         }

@@ -146,8 +146,8 @@ fn batches_of_the_java_client_are_decoded_whatever_their_codec() {
         assert_eq!(read, rows, "{codec}");
         let headers: Vec<_> = records[2].headers.collect();
         assert_eq!(headers, [(&b"h"[..], Some(&b"1"[..])), (b"h", None), (b"", Some(b""))]);
-        assert_eq!(crate::record::find_max_timestamp(batch), Ok(Some((Offset(1), rows[1].1))));
-        assert_eq!(crate::record::find_by_time(batch, rows[0].1 + 1), Ok(Some((Offset(1), rows[1].1))));
+        assert_eq!(crate::record::find_max_timestamp(batch, Offset(0)), Ok(Some((Offset(1), rows[1].1))));
+        assert_eq!(crate::record::find_by_time(batch, Offset(0), rows[0].1 + 1), Ok(Some((Offset(1), rows[1].1))));
     }
 }
 

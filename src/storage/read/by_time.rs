@@ -64,10 +64,10 @@ impl<E: Env> Log<E> {
             if largest.timestamp <= best {
                 continue;
             }
-            let candidate = if largest.offset < upto {
-                self.first_batch(&segment, largest.offset.max(self.log_start_offset()), upto, |_| true).await?
+            let candidate = if largest.offset >= self.log_start_offset() && largest.offset < upto {
+                self.first_batch(&segment, largest.offset, upto, |_| true).await?
             } else {
-                // The largest is not visible yet: what is visible is walked from the last entry that is.
+                // The largest is not visible yet, or no more: what is visible is walked from the last entry that is.
                 self.largest_visible(&segment, upto).await?
             };
             if candidate.as_ref().is_some_and(|candidate| candidate.header.largest_timestamp() > best) {

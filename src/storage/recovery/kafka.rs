@@ -4,6 +4,9 @@
 //! and the producers of its batches are needed anyway. Everything in a cleanly stopped directory was durable, so bytes that
 //! are no batch are damage, except zeros at the end, which are room that was never used.
 //!
+//! Where a log begins within its first segment, or without any, `log-start-offset-checkpoint` says, and after a crash our
+//! own checkpoint.
+//!
 //! With `salvage` nothing is known to be durable: every segment is read, and the log ends where its batches do.
 
 use std::collections::BTreeMap;
@@ -23,30 +26,30 @@ use crate::storage::kafka_files::{
 use crate::storage::time_index::TimeIndex;
 use crate::types::{Offset, PartitionId, TopicId, TopicPartition};
 
-/// Reads one log by its files alone.
-pub(super) async fn scan<E: Env>(
-    rt: &Rc<Runtime<E>>,
-    log_dir: &Path,
-    name: TopicPartition,
-    block_bytes: usize,
-    salvage: bool,
-) -> FoundLog {
-    let dir = log_dir.join(name.to_string());
-    let partition = name.partition;
-    let mut found = FoundLog::new(PartitionId { topic_id: TopicId::ZERO, partition }, name, dir);
-    if let Err(reason) = (Scan { rt, block_bytes, salvage }).log(&mut found).await {
-        found.quarantined = Some(reason);
-    }
-    found
-}
-
-struct Scan<'a, E: Env> {
-    rt: &'a Rc<Runtime<E>>,
-    block_bytes: usize,
-    salvage: bool,
+/// Reads logs by their files alone.
+pub(super) struct Scan<'a, E: Env> {
+    pub(super) rt: &'a Rc<Runtime<E>>,
+    pub(super) log_dir: &'a Path,
+    pub(super) block_bytes: usize,
+    pub(super) salvage: bool,
+    /// Where logs begin, of those that do not begin with their first segment: as the last clean stop said.
+    pub(super) starts: BTreeMap<TopicPartition, Offset>,
+    /// The same as our own checkpoints say.
+    pub(super) own_starts: BTreeMap<PartitionId, Offset>,
 }
 
 impl<E: Env> Scan<'_, E> {
+    /// Reads one log.
+    pub(super) async fn read(&self, name: TopicPartition) -> FoundLog {
+        let dir = self.log_dir.join(name.to_string());
+        let partition = name.partition;
+        let mut found = FoundLog::new(PartitionId { topic_id: TopicId::ZERO, partition }, name, dir);
+        if let Err(reason) = self.log(&mut found).await {
+            found.quarantined = Some(reason);
+        }
+        found
+    }
+
     async fn log(&self, found: &mut FoundLog) -> Result<(), Arc<str>> {
         let text = self.text(&found.dir, PARTITION_METADATA).await?.unwrap_or_default();
         found.id.topic_id = partition_metadata::decode(&text).map_err(|error| reason(PARTITION_METADATA, &error))?;
@@ -59,10 +62,17 @@ impl<E: Env> Scan<'_, E> {
             found.state.leader_epochs = epochs.into_iter().map(entry).collect();
         }
         let files = segment_files(&self.list(&found.dir).await?);
-        let Some(first) = files.keys().next() else { return Ok(()) };
-        found.log_start = *first;
+        let said = self.starts.get(&found.name).or_else(|| self.own_starts.get(&found.id)).copied();
+        found.log_start = said.unwrap_or(Offset::ZERO);
+        let Some(first) = files.keys().next() else {
+            (found.log_end, found.state.up_to) = (found.log_start, found.log_start.0);
+            return Ok(());
+        };
+        found.log_start = found.log_start.max(*first);
         self.segments(found, &files).await?;
-        found.log_end = found.segments.last().map_or(Offset::ZERO, |last| last.end_offset);
+        found.log_end = found.segments.last().map_or(*first, |last| last.end_offset);
+        // Of another log of this name, perhaps: it would hide records.
+        found.log_start = if found.log_start > found.log_end { *first } else { found.log_start };
         found.state.up_to = found.log_end.0;
         found.state.leader_epochs.retain(|entry| entry.start_offset <= found.log_end.0);
         Ok(())

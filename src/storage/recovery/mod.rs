@@ -45,7 +45,8 @@ use thiserror::Error;
 
 use super::checkpoint::{self, Checkpoint, LogCheckpoint, PartitionState, SegmentCheckpoint};
 use super::kafka_files::{
-    CLEAN_SHUTDOWN, PARTITION_METADATA, clean_shutdown, parse_partition_dir, partition_metadata, segment_file_name,
+    CLEAN_SHUTDOWN, LOG_START_CHECKPOINT, PARTITION_METADATA, clean_shutdown, offsets, parse_partition_dir,
+    partition_metadata, segment_file_name,
 };
 use super::segment_index::SegmentIndex;
 use super::store::Share;
@@ -191,11 +192,11 @@ pub async fn recover<E: Env>(rt: &Rc<Runtime<E>>, dir: &Path, rules: Rules) -> R
     let (start, logs) = if stop && own.stopped_cleanly(number) {
         (Start::Clean, reading.clean_logs(&own, &dirs).await)
     } else if stop {
-        (Start::Kafka, reading.scanned_logs(&dirs, false).await)
+        (Start::Kafka, reading.scanned_logs(&own, &dirs, false).await)
     } else if let Some(missing) = own.missing_journal() {
-        reading.without_journal(missing, &dirs).await?
+        reading.without_journal(&own, missing, &dirs).await?
     } else if own.journals.is_empty() {
-        reading.without_journal("its journal".into(), &dirs).await?
+        reading.without_journal(&own, "its journal".into(), &dirs).await?
     } else {
         (Start::Crashed, reading.journaled_logs(&own, &dirs).await?)
     };
@@ -459,6 +460,7 @@ impl<E: Env> Reading<E> {
 
     /// After a proven clean stop: the checkpoints say everything.
     async fn clean_logs(&self, own: &OwnFiles, dirs: &[String]) -> Vec<FoundLog> {
+        let scan = self.scan(own, false).await;
         let known = own.newest().flat_map(|checkpoint| &checkpoint.logs);
         let by_name: BTreeMap<String, &LogCheckpoint> = known.map(|log| (log.name().to_string(), log)).collect();
         let mut logs = Vec::with_capacity(dirs.len());
@@ -466,24 +468,44 @@ impl<E: Env> Reading<E> {
             if let Some(log) = by_name.get(name) {
                 logs.push(FoundLog::of_checkpoint(log, self.dir.join(name)));
             } else if let Some(partition) = parse_partition_dir(name) {
-                logs.push(kafka::scan(&self.rt, &self.dir, partition, self.rules.block_bytes, false).await);
+                logs.push(scan.read(partition).await);
             }
         }
         logs
     }
 
-    async fn scanned_logs(&self, dirs: &[String], salvage: bool) -> Vec<FoundLog> {
+    async fn scanned_logs(&self, own: &OwnFiles, dirs: &[String], salvage: bool) -> Vec<FoundLog> {
+        let scan = self.scan(own, salvage).await;
         let mut logs = Vec::new();
         for partition in dirs.iter().filter_map(|name| parse_partition_dir(name)) {
-            logs.push(kafka::scan(&self.rt, &self.dir, partition, self.rules.block_bytes, salvage).await);
+            logs.push(scan.read(partition).await);
         }
         logs
     }
 
+    /// Where logs begin is what the clean stop said; after a crash that file may be of other topics of these names.
+    async fn scan(&self, own: &OwnFiles, salvage: bool) -> kafka::Scan<'_, E> {
+        let (rt, log_dir, block_bytes) = (&self.rt, self.dir.as_path(), self.rules.block_bytes);
+        let mut scan =
+            kafka::Scan { rt, log_dir, block_bytes, salvage, starts: BTreeMap::new(), own_starts: BTreeMap::new() };
+        if salvage {
+            scan.own_starts = own.logs().into_iter().map(|(id, (log, _))| (id, Offset(log.log_start))).collect();
+        } else {
+            let text = self.read(&self.dir.join(LOG_START_CHECKPOINT)).await.unwrap_or_default();
+            scan.starts = offsets::decode(&String::from_utf8_lossy(&text)).unwrap_or_default().into_iter().collect();
+        }
+        scan
+    }
+
     /// Not stopped cleanly, and no journal: fine where there is nothing to lose.
-    async fn without_journal(&self, missing: String, dirs: &[String]) -> Result<(Start, Vec<FoundLog>), RecoveryError> {
+    async fn without_journal(
+        &self,
+        own: &OwnFiles,
+        missing: String,
+        dirs: &[String],
+    ) -> Result<(Start, Vec<FoundLog>), RecoveryError> {
         if self.rules.salvage {
-            return Ok((Start::Salvaged, self.scanned_logs(dirs, true).await));
+            return Ok((Start::Salvaged, self.scanned_logs(own, dirs, true).await));
         }
         let mut logs = Vec::new();
         for (name, partition) in dirs.iter().filter_map(|name| Some((name, parse_partition_dir(name)?))) {

@@ -11,7 +11,8 @@ use ringmain::io::sim::Faults;
 use ringmain::io::{Env, Runtime, Slice};
 use ringmain::record::build::{BatchBuilder, NewRecord};
 use ringmain::record::{BatchHeader, Records};
-use ringmain::storage::{Append, Error, Log, Stamp};
+use ringmain::storage::{Append, Error, Log, Stamp, Store};
+use ringmain::types::Offset;
 
 use super::model::{End, Model};
 use super::script::{Chance, Script};
@@ -86,6 +87,7 @@ impl Lived {
 pub struct Held<E: Env> {
     pub number: usize,
     pub log: Rc<Log<E>>,
+    pub store: Rc<Store<E>>,
 }
 
 /// One shard's life.
@@ -115,7 +117,7 @@ async fn close<E: Env>(lived: &Lived, opened: Opened<E>) {
     let logs = Rc::clone(&opened.logs);
     match store::close(opened).await {
         Ok(()) => {
-            for Held { number, log } in logs.iter().filter(|held| held.log.failure().is_none()) {
+            for Held { number, log, .. } in logs.iter().filter(|held| held.log.failure().is_none()) {
                 assert_eq!(log.durable_offset().0, lived.model.end(*number), "log {number} is closed and not durable");
                 lived.model.closed(*number);
             }
@@ -129,7 +131,7 @@ async fn close<E: Env>(lived: &Lived, opened: Opened<E>) {
 
 /// Compares what recovery says of a log, and all that can be read of it, with what was promised.
 async fn check_recovered<E: Env>(rt: &Rc<Runtime<E>>, lived: &Lived, held: &Held<E>) {
-    let Held { number, log } = held;
+    let Held { number, log, .. } = held;
     if matches!(log.failure(), Some(Error::Quarantined { .. })) {
         assert!(lived.model.is_flipped(*number), "log {number} is quarantined: {:?}", log.failure());
         return;
@@ -140,6 +142,10 @@ async fn check_recovered<E: Env>(rt: &Rc<Runtime<E>>, lived: &Lived, held: &Held
     let end = log.durable_offset();
     assert_eq!(end, log.log_end_offset(), "log {number}: what recovery found is durable");
     let mut from = log.log_start_offset().0;
+    if from > 0 {
+        let read = store::read(rt, log, from - 1, end, 1).await;
+        assert!(matches!(read, Err(Error::OutOfRange { .. })), "log {number}: a deleted record is read");
+    }
     while from < end.0 {
         from = read(rt, lived, held, from, 1 << 20).await;
     }
@@ -191,14 +197,7 @@ async fn client<E: Env>(rt: Rc<Runtime<E>>, lived: Lived, logs: Rc<Vec<Held<E>>>
                 }
             }
             85..=89 => drop(log.roll()),
-            90..=93 => {
-                let (start, end) = (log.log_start_offset().0, log.durable_offset().0);
-                let below = i64::try_from(chance.within(0, (end - start).unsigned_abs())).expect("few") + start;
-                lived.model.deleted(held.number, ringmain::types::Offset(below));
-                if let Err(error) = store::delete_before(log, below).await {
-                    assert!(lived.errors(), "log {}: deleting below {below} fails: {error}", held.number);
-                }
-            }
+            90..=93 => delete(&lived, held, &mut chance).await,
             _ => rt.sleep_ms(chance.within(0, 3)).await,
         }
         // Five requests of one connection are under way at the most, as with an idempotent producer.
@@ -208,6 +207,28 @@ async fn client<E: Env>(rt: Rc<Runtime<E>>, lived: Lived, logs: Rc<Vec<Held<E>>>
     }
     for ack in acks {
         ack.await;
+    }
+}
+
+/// Gives up records: as retention does, or as a user who wants them gone for good.
+async fn delete<E: Env>(lived: &Lived, held: &Held<E>, chance: &mut Chance) {
+    let Held { number, log, .. } = held;
+    let (start, end) = (log.log_start_offset().0, log.durable_offset().0);
+    let below = i64::try_from(chance.within(0, (end - start).unsigned_abs())).expect("few") + start;
+    lived.model.deleted(*number, Offset(below));
+    let deleted = if below % 2 == 0 {
+        store::delete_before(log, below).await
+    } else {
+        // To the end now and then, where no segment is left.
+        let below = if below % 8 == 1 { end } else { below };
+        lived.model.deleted(*number, Offset(below));
+        store::delete_records(held, below).await.map(|start| {
+            assert!(start.0 >= below, "log {number}: starts at {start}, deleted below {below}");
+            lived.model.deleted_for_good(*number, Offset(below));
+        })
+    };
+    if let Err(error) = deleted {
+        assert!(lived.errors(), "log {number}: deleting below {below} fails: {error}");
     }
 }
 

@@ -48,6 +48,8 @@ struct Known {
     durable: i64,
     /// Nothing below has to be readable any more.
     deleted: i64,
+    /// Nothing below may ever be readable again.
+    deleted_for_good: i64,
     /// A bit of a file of it was flipped: it may be quarantined, and a batch of it may be bad.
     flipped: bool,
     /// The batch that the flip has cost.
@@ -122,6 +124,12 @@ impl Model {
         known.deleted = known.deleted.max(start.0);
     }
 
+    /// A user was told that everything below `start` is gone.
+    pub fn deleted_for_good(&self, log: usize, start: Offset) {
+        let known = &mut self.logs()[log];
+        known.deleted_for_good = known.deleted_for_good.max(start.0);
+    }
+
     /// The store was closed without an error: all of it is durable.
     pub fn closed(&self, log: usize) {
         let known = &mut self.logs()[log];
@@ -182,6 +190,8 @@ impl Model {
             known.end()
         );
         assert!(start <= known.deleted, "log {log}: starts at {start}, deleted below {}", known.deleted);
+        let gone = known.deleted_for_good;
+        assert!(start >= gone, "log {log}: starts at {start}, what is below {gone} was deleted for good");
         let whole = known.batches.iter().any(|batch| batch.next == log_end) || log_end == 0;
         assert!(whole || log_end == start, "log {log}: ends at {log_end}, within a batch");
         known.batches.retain(|batch| batch.next <= log_end);

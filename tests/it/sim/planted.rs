@@ -47,6 +47,11 @@ fn a_skipped_journal_is_found() {
 }
 
 #[test]
+fn a_deletion_answered_early_is_found() {
+    found("a deletion answered early", rule(Sabotage::AnswerDeleteEarly));
+}
+
+#[test]
 fn recovery_before_the_lock_is_found() {
     found("recovery before the lock", Broken { before_lock: true, ..Broken::default() });
 }

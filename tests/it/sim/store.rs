@@ -77,7 +77,7 @@ pub async fn open<E: Env>(rt: &Rc<Runtime<E>>, script: &Script, Seat(shared): Se
             Some(log) => log,
             None => store.create_log(id, name, log_config.clone()).await.expect("a log can be made"),
         };
-        logs.push(Held { number, log });
+        logs.push(Held { number, log, store: Rc::clone(&store) });
     }
     shared.opened.fetch_add(1, Ordering::SeqCst);
     if let Some(found) = found {
@@ -145,9 +145,15 @@ pub async fn read<E: Env>(
     Ok(bytes)
 }
 
-/// What a user who deletes records does.
+/// What retention does: it promises nothing.
 pub async fn delete_before<E: Env>(log: &Rc<Log<E>>, below: i64) -> Result<(), Error> {
     log.delete_before(Offset(below)).await.map(drop)
+}
+
+/// What a user who deletes records does. Answers where the log starts then, for good.
+pub async fn delete_records<E: Env>(held: &Held<E>, below: i64) -> Result<Offset, Error> {
+    let mut raised = held.store.raise_log_starts(&[(Rc::clone(&held.log), Offset(below))]).await;
+    raised.pop().expect("an answer for each")
 }
 
 fn config(script: &Script, flush: DeviceFlush) -> Config {
