@@ -1,4 +1,4 @@
-//! DescribeConfigs: every setting of a topic, with its source and what it hides.
+//! DescribeConfigs: every setting of a topic or of the broker, with its source and what it hides.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -66,16 +66,26 @@ fn entries(
             let topic = topic.ok_or_else(|| (ErrorCode::UnknownTopicOrPartition, String::new()))?;
             Ok(image.defaults().describe(&topic.configs))
         }
-        BROKER if name.is_empty() => Ok(Vec::new()),
-        BROKER if name.parse() == Ok(node_id) => Ok(broker_entries(image, node_id)),
+        BROKER if name.is_empty() => Ok(image.defaults().describe_all_brokers()),
+        BROKER | BROKER_LOGGER if name.parse() == Ok(node_id) => {
+            // Loggers are the operator's, by RUST_LOG: none has a level that could be changed here.
+            Ok(if resource.resource_type == BROKER { broker_entries(image, node_id) } else { Vec::new() })
+        }
         BROKER => {
             let message = format!("Unexpected broker id, expected {node_id} or empty string, but received {name}");
             Err((ErrorCode::InvalidRequest, message))
         }
-        BROKER_LOGGER | CLIENT_METRICS | GROUP => Err((
-            ErrorCode::InvalidRequest,
-            format!("resources of type {} have no settings here", resource.resource_type),
-        )),
+        BROKER_LOGGER if name.is_empty() => Err((ErrorCode::InvalidRequest, "Broker id must not be empty".to_owned())),
+        BROKER_LOGGER => {
+            let message = format!("Unexpected broker id, expected {node_id} but received {name}");
+            Err((ErrorCode::InvalidRequest, message))
+        }
+        CLIENT_METRICS if name.is_empty() => {
+            Err((ErrorCode::InvalidRequest, "Client metrics subscription name must not be empty".to_owned()))
+        }
+        GROUP if name.is_empty() => Err((ErrorCode::InvalidRequest, "Group name must not be empty".to_owned())),
+        // Kafka's are of protocols that are not here: nothing of a group or a subscription can be set.
+        CLIENT_METRICS | GROUP => Ok(Vec::new()),
         unknown => Err((ErrorCode::InvalidRequest, format!("Unsupported resource type: {unknown}"))),
     }
 }
@@ -108,8 +118,8 @@ fn show(entry: &ConfigEntry, request: &DescribeConfigsRequestData) -> DescribeCo
 }
 
 /// Kafka's numbers of resource types (`ConfigResource.Type`).
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
-const BROKER_LOGGER: i8 = 8;
-const CLIENT_METRICS: i8 = 16;
-const GROUP: i8 = 32;
+pub(super) const TOPIC: i8 = 2;
+pub(super) const BROKER: i8 = 4;
+pub(super) const BROKER_LOGGER: i8 = 8;
+pub(super) const CLIENT_METRICS: i8 = 16;
+pub(super) const GROUP: i8 = 32;

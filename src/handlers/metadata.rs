@@ -168,7 +168,7 @@ const FIRST_VERSION_THAT_ASKS: i16 = 4;
 pub(super) const OPERATIONS_NOT_ASKED: i32 = i32::MIN;
 /// Every operation that Kafka knows of a topic: read, write, create, delete, alter, describe, and configs described and
 /// altered (`AclEntry.supportedOperations`; the bit is the operation's code).
-const TOPIC_OPERATIONS: i32 = 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 11;
+pub(super) const TOPIC_OPERATIONS: i32 = 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 11;
 /// Every operation that Kafka knows of a cluster: create, alter, describe, cluster action, configs described and
 /// altered, idempotent write.
 pub(super) const CLUSTER_OPERATIONS: i32 = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12;

@@ -8,14 +8,20 @@
 //! *What it does not do:* it never looks inside a record batch, never names a socket, never logs an error that it
 //! answers.
 
+mod acls;
+mod alter_configs;
 mod api_versions;
 mod create_partitions;
 mod create_topics;
 mod delete_groups;
+mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
+mod describe_producers;
+mod describe_topic_partitions;
+mod elect_leaders;
 mod error;
 mod fetch;
 pub mod figures;
@@ -25,16 +31,21 @@ mod heartbeat;
 mod init_producer_id;
 mod join_group;
 mod leave_group;
+mod list_config_resources;
 mod list_groups;
 mod list_offsets;
+mod log_dirs;
 mod metadata;
 mod offset_commit;
 mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
+mod quotas;
+mod reassignments;
 pub mod reply;
 mod scatter;
+mod scram;
 mod sync_group;
 mod topics;
 
@@ -170,14 +181,31 @@ impl<E: Env> Handlers<E> {
             ApiKey::ApiVersions => api_versions::handle(frame),
             ApiKey::CreateTopics => create_topics::handle(self, frame, bytes),
             ApiKey::DeleteTopics => delete_topics::handle(self, frame, bytes),
+            ApiKey::DeleteRecords => delete_records::handle(self, frame),
             ApiKey::InitProducerId => init_producer_id::handle(self, frame, bytes),
             ApiKey::OffsetForLeaderEpoch => offset_for_leader_epoch::handle(self, frame),
+            ApiKey::DescribeAcls => acls::handle_describe(frame),
+            ApiKey::CreateAcls => acls::handle_create(frame),
+            ApiKey::DeleteAcls => acls::handle_delete(frame),
             ApiKey::DescribeConfigs => describe_configs::handle(self, frame),
+            ApiKey::AlterConfigs => alter_configs::handle(self, frame, bytes),
+            ApiKey::AlterReplicaLogDirs => log_dirs::handle_alter(self, frame),
+            ApiKey::DescribeLogDirs => log_dirs::handle_describe(self, frame),
             ApiKey::CreatePartitions => create_partitions::handle(self, frame, bytes),
             ApiKey::DeleteGroups => delete_groups::handle(self, frame),
             ApiKey::OffsetDelete => offset_delete::handle(self, frame),
+            ApiKey::ElectLeaders => elect_leaders::handle(self, frame),
+            ApiKey::IncrementalAlterConfigs => alter_configs::handle_incremental(self, frame, bytes),
+            ApiKey::AlterPartitionReassignments => reassignments::handle_alter(self, frame),
+            ApiKey::ListPartitionReassignments => reassignments::handle_list(self, frame),
+            ApiKey::DescribeClientQuotas => quotas::handle_describe(frame),
+            ApiKey::AlterClientQuotas => quotas::handle_alter(frame),
+            ApiKey::DescribeUserScramCredentials => scram::handle_describe(frame),
+            ApiKey::AlterUserScramCredentials => scram::handle_alter(frame),
             ApiKey::DescribeCluster => describe_cluster::handle(self, frame),
-            other => unreachable!("{other:?} is not served"),
+            ApiKey::DescribeProducers => describe_producers::handle(self, frame),
+            ApiKey::ListConfigResources => list_config_resources::handle(self, frame),
+            ApiKey::DescribeTopicPartitions => describe_topic_partitions::handle(self, frame),
         }
     }
 }

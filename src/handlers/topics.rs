@@ -60,7 +60,7 @@ pub(super) fn code(error: &TopicError) -> ErrorCode {
         TopicError::InvalidAssignment(_) => ErrorCode::InvalidReplicaAssignment,
         TopicError::InvalidConfig(_) => ErrorCode::InvalidConfig,
         TopicError::TooManyPartitions { .. } | TopicError::TooManyOfATopic { .. } => ErrorCode::PolicyViolation,
-        TopicError::UnknownTopic => ErrorCode::UnknownTopicOrPartition,
+        TopicError::UnknownTopic | TopicError::NoSuchTopic(_) => ErrorCode::UnknownTopicOrPartition,
         TopicError::UnknownTopicId => ErrorCode::UnknownTopicId,
         TopicError::Storage(_) => ErrorCode::KafkaStorageError,
     }

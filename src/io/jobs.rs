@@ -44,6 +44,10 @@ pub(super) fn run(job: Job<Kernel>, keeper: &Housekeeping) -> io::Result<Output<
             let stat = rustix::fs::statvfs(&path)?;
             Ok(Output::Number(stat.f_bavail.saturating_mul(stat.f_frsize)))
         }
+        Job::TotalBytes(path) => {
+            let stat = rustix::fs::statvfs(&path)?;
+            Ok(Output::Number(stat.f_blocks.saturating_mul(stat.f_frsize)))
+        }
         Job::Compute(compute) => std::panic::catch_unwind(std::panic::AssertUnwindSafe(compute))
             .map(Output::Any)
             .map_err(|_panic| io::Error::other("the computation panicked")),

@@ -220,6 +220,8 @@ pub enum Job<E: Env> {
     ReadAhead(E::File, std::ops::Range<u64>),
     /// Bytes that the file system of a directory has left for us: [`Output::Number`].
     FreeBytes(PathBuf),
+    /// Bytes of the file system of a directory: [`Output::Number`].
+    TotalBytes(PathBuf),
     /// Pure computation that is too long for a shard: [`Output::Any`].
     Compute(Compute),
     /// Several jobs one after another, ended by the first that fails; answers the last one's output.
@@ -249,6 +251,7 @@ impl<E: Env> fmt::Debug for Job<E> {
             Self::Extents(file, range) => write!(f, "Extents({file:?}, {range:?})"),
             Self::ReadAhead(file, range) => write!(f, "ReadAhead({file:?}, {range:?})"),
             Self::FreeBytes(path) => write!(f, "FreeBytes({})", path.display()),
+            Self::TotalBytes(path) => write!(f, "TotalBytes({})", path.display()),
             Self::Compute(_) => f.write_str("Compute"),
             Self::Sequence(jobs) => f.debug_list().entries(jobs).finish(),
         }

@@ -1,7 +1,7 @@
 //! What DescribeConfigs shows of the broker: the settings that have an effect here, and none that has not.
 //!
 //! Read by the handler. Kafka's other broker keys mean nothing here and are not shown, because a shown value would be
-//! believed. All of them are read-only: they are set before the node starts.
+//! believed. Those that are topic defaults can be set while the node runs; all others are read-only, set before it starts.
 
 use super::config_key::ConfigType::{self, Boolean, Int, List, Long, Short, String as Text};
 use super::topic_config::{ConfigEntry, ConfigSource, ConfigSynonym, TopicDefaults};
@@ -76,12 +76,28 @@ impl TopicDefaults {
 
     fn broker_entry(&self, name: &str, kind: ConfigType, default: Option<String>, doc: &'static str) -> ConfigEntry {
         let synonym = |value: String, source| ConfigSynonym { name: name.to_owned(), value: Some(value), source };
-        let set = self.operator_setting(name).map(|value| synonym(value.to_owned(), ConfigSource::StaticBrokerConfig));
+        let set = self.broker_layers(name).into_iter().map(|(value, source)| synonym(value, source));
         let default = default.map(|value| synonym(value, ConfigSource::DefaultConfig));
-        let synonyms: Vec<ConfigSynonym> = set.into_iter().chain(default).collect();
+        let synonyms: Vec<ConfigSynonym> = set.chain(default).collect();
         let (value, source) =
             synonyms.first().map_or((None, ConfigSource::DefaultConfig), |first| (first.value.clone(), first.source));
-        ConfigEntry { name: name.to_owned(), value, source, kind: kind.code(), read_only: true, doc, synonyms }
+        let read_only = !Self::is_dynamic(name);
+        ConfigEntry { name: name.to_owned(), value, source, kind: kind.code(), read_only, doc, synonyms }
+    }
+
+    /// What DescribeConfigs shows of all brokers: what was set of them while they ran, and nothing else.
+    #[must_use]
+    pub fn describe_all_brokers(&self) -> Vec<ConfigEntry> {
+        let entry = |name: &String| {
+            let mut entries = self.describe_broker(&[]);
+            entries.retain(|entry| entry.name == *name);
+            let mut entry = entries.pop()?;
+            entry.synonyms.retain(|synonym| synonym.source == ConfigSource::DynamicDefaultBrokerConfig);
+            entry.value = entry.synonyms.first()?.value.clone();
+            entry.source = ConfigSource::DynamicDefaultBrokerConfig;
+            Some(entry)
+        };
+        self.of_all_brokers().keys().filter_map(entry).collect()
     }
 }
 
@@ -106,7 +122,12 @@ mod tests {
     fn every_key_is_shown_once() {
         let entries = TopicDefaults::default().describe_broker(&[]);
         assert!(entries.is_sorted_by(|a, b| a.name < b.name));
-        assert!(entries.iter().all(|entry| entry.read_only));
+        let dynamic = ["log.retention.ms", "message.max.bytes", "log.segment.bytes"];
+        for entry in &entries {
+            assert!(!(dynamic.contains(&entry.name.as_str()) && entry.read_only), "{}", entry.name);
+        }
+        assert!(entries.iter().filter(|entry| entry.name.starts_with("log.dir")).all(|entry| entry.read_only));
+        assert!(entries.iter().any(|entry| entry.name == "log.retention.hours" && entry.read_only));
     }
 
     #[test]

@@ -124,6 +124,12 @@ pub enum ConfigError {
         /// What is possible.
         possible: String,
     },
+    /// A list's operation on a key that is none.
+    #[error("{0}")]
+    NotAList(String),
+    /// A broker key that is set before the node starts, or never.
+    #[error("Cannot update these configs dynamically: [{0}]")]
+    NotDynamic(String),
     /// No value where one is needed.
     #[error("Null value not supported for topic configs: {0}")]
     Null(String),

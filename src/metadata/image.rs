@@ -16,7 +16,7 @@ use super::records::{
     ConfigRecord, NO_LEADER_CHANGE, PartitionChangeRecord, PartitionRecord, RESOURCE_BROKER, RESOURCE_TOPIC, Record,
     RegisterBrokerRecord, TopicRecord,
 };
-use super::topic_config::{TopicConfig, TopicDefaults};
+use super::topic_config::{DynamicDefaults, TopicConfig, TopicDefaults};
 
 /// All that the metadata log says, up to one offset.
 #[derive(Clone, Debug, Default)]
@@ -182,6 +182,12 @@ impl Image {
         for record in records {
             self.apply_one(record)?;
         }
+        if records
+            .iter()
+            .any(|record| matches!(record, Record::Config(config) if config.resource_type == RESOURCE_BROKER))
+        {
+            self.renew_defaults();
+        }
         self.next_offset = next_offset;
         Ok(())
     }
@@ -290,6 +296,28 @@ impl Image {
         Ok(())
     }
 
+    /// What was set of the broker while it ran are defaults of every topic. A standalone node's image has one broker; what was set
+    /// of a broker by its number was set of this one.
+    fn renew_defaults(&mut self) {
+        let mut dynamic = DynamicDefaults::default();
+        for ((of, key), value) in &self.broker_configs {
+            let layer = if of.is_empty() { &mut dynamic.all } else { &mut dynamic.broker };
+            layer.insert(key.clone(), value.clone());
+        }
+        self.defaults = Arc::new(self.defaults.with_dynamic(dynamic));
+        let (unset, _) = self.defaults.resolve_stored("", &BTreeMap::new());
+        for topic in self.topics.values_mut() {
+            let config = if topic.configs.is_empty() {
+                unset.clone()
+            } else {
+                self.defaults.resolve_stored(&topic.name, &topic.configs).0
+            };
+            if topic.config != config {
+                Arc::make_mut(topic).config = config;
+            }
+        }
+    }
+
     /// A key of a topic that does not exist is kept by nobody: Kafka removes a topic's keys with it.
     fn set_config(&mut self, record: &ConfigRecord) {
         match record.resource_type {
@@ -319,6 +347,13 @@ impl Topic {
     #[must_use]
     pub fn partition(&self, partition: i32) -> Option<&PartitionImage> {
         self.partitions.get(usize::try_from(partition).ok()?)
+    }
+
+    /// Whether its `cleanup.policy` deletes: of a topic that is only compacted nobody may.
+    #[must_use]
+    pub fn deletes_records(&self) -> bool {
+        let policy = self.configs.get("cleanup.policy");
+        policy.is_none_or(|policy| policy.split(',').any(|word| word.trim() == "delete"))
     }
 
     /// Its partitions with their identities.

@@ -32,6 +32,7 @@ use crate::storage::{self, Append, Log, LogConfig, Stamp};
 use crate::types::{Offset, PartitionId, ShardId, TopicId, TopicPartition};
 
 use super::assignment::Assignment;
+use super::configs::{self, ConfigChange};
 use super::control;
 use super::identity::random_id;
 use super::image::{Image, Topic};
@@ -211,6 +212,25 @@ impl<E: Env> MetadataLog<E> {
         deleted
     }
 
+    /// Changes configuration, of each resource by itself. With `validate_only` nothing is changed.
+    pub async fn alter_configs(
+        self: &Rc<Self>,
+        changes: &[ConfigChange],
+        validate_only: bool,
+    ) -> Vec<Result<(), TopicError>> {
+        let decide = |image: &Image, change: &ConfigChange| configs::alter(image, &self.cluster, change);
+        if validate_only {
+            let head = self.head.borrow();
+            return changes.iter().map(|change| decide(&head, change).map(drop)).collect();
+        }
+        let mut altered = Vec::with_capacity(changes.len());
+        for change in changes {
+            altered.push(self.decide(|image| decide(image, change)).await);
+        }
+        let durable = self.publish_when_durable().await;
+        altered.into_iter().map(|one| one.and_then(|()| Ok(durable.clone()?))).collect()
+    }
+
     /// Gives away the next block of producer ids.
     pub async fn allocate_producer_ids(self: &Rc<Self>) -> Result<ProducerIdBlock, TopicError> {
         let first = Cell::new(0);
@@ -255,6 +275,9 @@ impl<E: Env> MetadataLog<E> {
     async fn decide(&self, decide: impl Fn(&Image) -> Result<Vec<Record>, TopicError>) -> Result<(), TopicError> {
         loop {
             let records = decide(&self.head.borrow())?;
+            if records.is_empty() {
+                return Ok(());
+            }
             if self.try_append(&records).await? {
                 return Ok(());
             }

@@ -3,8 +3,9 @@
 //! Called by the topic operations (to check), by the image (to resolve) and by DescribeConfigs (to show); reads the table
 //! [`topic_keys`](super::topic_keys).
 //!
-//! A value comes from the first of: the topic itself, the operator's file under one of the key's broker synonyms, the
-//! default.
+//! A value comes from the first of: the topic itself, what was set of the broker while it ran, what was set of all brokers,
+//! the operator's file under one of the key's broker synonyms, the default. While a node runs only the strongest synonym of a
+//! key can be set (`log.retention.ms`, not `log.retention.hours`), as with Kafka.
 
 use std::collections::BTreeMap;
 
@@ -91,13 +92,23 @@ pub struct ConfigSynonym {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TopicDefaults {
     set: BTreeMap<String, String>,
+    dynamic: DynamicDefaults,
+}
+
+/// Topic defaults that were set while the node ran.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DynamicDefaults {
+    /// Of this broker.
+    pub broker: BTreeMap<String, String>,
+    /// Of all brokers.
+    pub all: BTreeMap<String, String>,
 }
 
 impl TopicDefaults {
     /// Takes the operator's settings. An error names the key that holds what a topic could not be set to either; settings
     /// that are no topic defaults are not looked at.
     pub fn new(settings: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
-        let defaults = Self { set: settings.clone() };
+        let defaults = Self { set: settings.clone(), dynamic: DynamicDefaults::default() };
         for row in &TOPIC_KEYS {
             for (name, factor) in row.synonyms {
                 if let Some(value) = defaults.set.get(*name) {
@@ -110,9 +121,72 @@ impl TopicDefaults {
         Ok(defaults)
     }
 
-    /// What the operator set under a broker key.
-    pub(super) fn operator_setting(&self, name: &str) -> Option<&str> {
-        self.set.get(name).map(String::as_str)
+    /// Whether a broker key can be set while the node runs: the topic defaults can.
+    #[must_use]
+    pub fn is_dynamic(name: &str) -> bool {
+        dynamic_row(name).is_some()
+    }
+
+    /// Whether a key is a list, of a topic or of a broker.
+    #[must_use]
+    pub fn is_list(name: &str) -> bool {
+        let row = row_of(name).or_else(|| dynamic_row(name));
+        row.is_some_and(|row| row.key.kind == super::config_key::ConfigType::List)
+    }
+
+    /// The default of a topic key, or of the broker key that sets its default.
+    #[must_use]
+    pub fn default_of(name: &str) -> Option<&'static str> {
+        row_of(name).or_else(|| dynamic_row(name)).and_then(|row| row.key.default)
+    }
+
+    /// Checks what is to be set of this broker or of all while the node runs. The keys are dynamic ones.
+    ///
+    /// # Errors
+    /// The first value that no topic could be set to.
+    pub fn check_dynamic(dynamic: &BTreeMap<String, String>) -> Result<(), ConfigError> {
+        dynamic.iter().try_for_each(|(name, value)| check_dynamic(name, value))
+    }
+
+    /// The same defaults under other dynamic ones. A value that is not possible is left out, whoever wrote it.
+    #[must_use]
+    pub fn with_dynamic(&self, mut dynamic: DynamicDefaults) -> Self {
+        for layer in [&mut dynamic.broker, &mut dynamic.all] {
+            layer.retain(|name, value| check_dynamic(name, value).is_ok());
+        }
+        Self { set: self.set.clone(), dynamic }
+    }
+
+    /// What was set under a topic key's broker keys, strongest first: key, value in the topic key's unit, source.
+    fn layers<'a>(
+        &'a self,
+        broker_keys: &'a [(&'static str, i64)],
+    ) -> impl Iterator<Item = (&'static str, String, ConfigSource)> + 'a {
+        let dynamic = broker_keys.first().into_iter().flat_map(|(name, factor)| {
+            let broker = self.dynamic.broker.get(*name).map(|value| (value, ConfigSource::DynamicBrokerConfig));
+            let all = self.dynamic.all.get(*name).map(|value| (value, ConfigSource::DynamicDefaultBrokerConfig));
+            let layers = [broker, all].into_iter().flatten();
+            layers.map(|(value, source)| (*name, scaled(value, *factor), source))
+        });
+        let of_file = broker_keys.iter().filter_map(|(name, factor)| {
+            Some((*name, scaled(self.set.get(*name)?, *factor), ConfigSource::StaticBrokerConfig))
+        });
+        dynamic.chain(of_file)
+    }
+
+    /// What was set under a broker key, strongest first.
+    pub(super) fn broker_layers(&self, name: &str) -> Vec<(String, ConfigSource)> {
+        let dynamic = [
+            (&self.dynamic.broker, ConfigSource::DynamicBrokerConfig),
+            (&self.dynamic.all, ConfigSource::DynamicDefaultBrokerConfig),
+            (&self.set, ConfigSource::StaticBrokerConfig),
+        ];
+        dynamic.into_iter().filter_map(|(layer, source)| Some((layer.get(name)?.clone(), source))).collect()
+    }
+
+    /// What was set of all brokers.
+    pub(super) fn of_all_brokers(&self) -> &BTreeMap<String, String> {
+        &self.dynamic.all
     }
 
     /// Checks the own settings of a topic of this name and resolves what its partitions obey.
@@ -166,17 +240,14 @@ impl TopicDefaults {
         entries
     }
 
-    fn entry(&self, own: &BTreeMap<String, String>, key: &Key, broker_keys: &[(&str, i64)]) -> ConfigEntry {
+    fn entry(&self, own: &BTreeMap<String, String>, key: &Key, broker_keys: &[(&'static str, i64)]) -> ConfigEntry {
         let mut synonyms = Vec::new();
         if let Some(value) = own.get(key.name) {
             let (name, value) = (key.name.to_owned(), Some(value.clone()));
             synonyms.push(ConfigSynonym { name, value, source: ConfigSource::TopicConfig });
         }
-        for (name, factor) in broker_keys {
-            if let Some(value) = self.set.get(*name) {
-                let (name, value) = ((*name).to_owned(), Some(scaled(value, *factor)));
-                synonyms.push(ConfigSynonym { name, value, source: ConfigSource::StaticBrokerConfig });
-            }
+        for (name, value, source) in self.layers(broker_keys) {
+            synonyms.push(ConfigSynonym { name: name.to_owned(), value: Some(value), source });
         }
         if let Some(default) = key.default {
             let name = broker_keys.first().map_or(key.name, |(name, _)| *name).to_owned();
@@ -194,7 +265,7 @@ impl TopicDefaults {
         if let Some(value) = own.get(row.key.name) {
             return value.clone();
         }
-        let set = row.synonyms.iter().find_map(|(name, factor)| Some(scaled(self.set.get(*name)?, *factor)));
+        let set = self.layers(row.synonyms).next().map(|(_, value, _)| value);
         set.unwrap_or_else(|| row.key.default.expect("every topic key has a default").to_owned())
     }
 
@@ -209,7 +280,7 @@ impl TopicDefaults {
 
     fn is_set(&self, own: &BTreeMap<String, String>, name: &str) -> bool {
         let row = row_of(name).expect("a key of the table");
-        own.contains_key(name) || row.synonyms.iter().any(|(synonym, _)| self.set.contains_key(*synonym))
+        own.contains_key(name) || self.layers(row.synonyms).next().is_some()
     }
 
     fn effective(&self, own: &BTreeMap<String, String>) -> TopicConfig {
@@ -244,6 +315,17 @@ fn positive(number: i64) -> u32 {
 
 fn row_of(name: &str) -> Option<&'static TopicKey> {
     TOPIC_KEYS.binary_search_by(|row| row.key.name.cmp(name)).ok().map(|at| &TOPIC_KEYS[at])
+}
+
+/// The topic key whose default a broker key sets while the node runs.
+fn dynamic_row(name: &str) -> Option<&'static TopicKey> {
+    TOPIC_KEYS.iter().find(|row| row.synonyms.first().is_some_and(|(first, _)| *first == name))
+}
+
+fn check_dynamic(name: &str, value: &str) -> Result<(), ConfigError> {
+    let row = dynamic_row(name).ok_or_else(|| ConfigError::NotDynamic(name.to_owned()))?;
+    let (name, factor) = row.synonyms[0];
+    check_row(row, &Key { name, ..row.key }, &scaled(value, factor))
 }
 
 /// A broker key's value in its topic key's unit (hours and minutes to milliseconds). -1 has no unit.

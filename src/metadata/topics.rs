@@ -111,6 +111,9 @@ pub enum TopicError {
         /// The bound.
         max: i32,
     },
+    /// UNKNOWN_TOPIC_OR_PARTITION, of one whose configuration is to be changed.
+    #[error("The topic '{0}' does not exist.")]
+    NoSuchTopic(String),
     /// UNKNOWN_TOPIC_OR_PARTITION.
     #[error("This server does not host this topic-partition.")]
     UnknownTopic,
@@ -156,7 +159,7 @@ pub fn add_partitions(image: &Image, cluster: &Cluster, new: &NewPartitions) -> 
             )));
         }
         for replicas in assignments {
-            check_replicas(cluster, replicas)?;
+            check_replicas(cluster.node_id, replicas)?;
         }
     }
     check_bounds(image, cluster, added, new.count)?;
@@ -252,7 +255,7 @@ fn check_assignments(cluster: &Cluster, new: &NewTopic) -> Result<i32, TopicErro
         return Err(TopicError::InvalidAssignment(text));
     }
     for (_, replicas) in &new.assignments {
-        check_replicas(cluster, replicas)?;
+        check_replicas(cluster.node_id, replicas)?;
     }
     if !(0..).zip(&partitions).all(|(expected, partition)| *partition == expected) {
         let text = "partitions should be a consecutive 0-based integer sequence";
@@ -262,15 +265,16 @@ fn check_assignments(cluster: &Cluster, new: &NewTopic) -> Result<i32, TopicErro
         .map_err(|_| TopicError::TooManyOfATopic { count: i32::MAX, max: PARTITIONS_A_TOPIC_MAX })
 }
 
-fn check_replicas(cluster: &Cluster, replicas: &[i32]) -> Result<(), TopicError> {
+/// Whether a partition can have these replicas: the one node, once.
+pub fn check_replicas(node_id: i32, replicas: &[i32]) -> Result<(), TopicError> {
     let text = match replicas {
         [] => "The manual partition assignment includes an empty replica list.".to_owned(),
-        [only] if *only == cluster.node_id => return Ok(()),
-        many => match many.iter().find(|id| **id != cluster.node_id) {
+        [only] if *only == node_id => return Ok(()),
+        many => match many.iter().find(|id| **id != node_id) {
             Some(unknown) => {
                 format!("The manual partition assignment includes broker {unknown}, but no such broker is registered.")
             }
-            None => format!("The manual partition assignment includes the broker {} more than once.", cluster.node_id),
+            None => format!("The manual partition assignment includes the broker {node_id} more than once."),
         },
     };
     Err(TopicError::InvalidAssignment(text))

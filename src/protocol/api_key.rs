@@ -104,7 +104,7 @@ struct Row {
 
 impl ApiKey {
     /// Every API served, in order of their numbers.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 41] = [
         Self::Produce,
         Self::Fetch,
         Self::ListOffsets,
@@ -121,13 +121,31 @@ impl ApiKey {
         Self::ApiVersions,
         Self::CreateTopics,
         Self::DeleteTopics,
+        Self::DeleteRecords,
         Self::InitProducerId,
         Self::OffsetForLeaderEpoch,
+        Self::DescribeAcls,
+        Self::CreateAcls,
+        Self::DeleteAcls,
         Self::DescribeConfigs,
+        Self::AlterConfigs,
+        Self::AlterReplicaLogDirs,
+        Self::DescribeLogDirs,
         Self::CreatePartitions,
         Self::DeleteGroups,
+        Self::ElectLeaders,
+        Self::IncrementalAlterConfigs,
+        Self::AlterPartitionReassignments,
+        Self::ListPartitionReassignments,
         Self::OffsetDelete,
+        Self::DescribeClientQuotas,
+        Self::AlterClientQuotas,
+        Self::DescribeUserScramCredentials,
+        Self::AlterUserScramCredentials,
         Self::DescribeCluster,
+        Self::DescribeProducers,
+        Self::ListConfigResources,
+        Self::DescribeTopicPartitions,
     ];
 
     const fn row(self) -> Row {

@@ -75,6 +75,11 @@ fn take<E: Env>(node: &Rc<Node<E>>, caller: Caller, call: Call<E>) {
             shard.group_replies(id, replies);
             answer(Answer::Done);
         }
+        Call::Delete(queries) => {
+            later(node, caller, async move |node| Answer::Deleted(node.shard.delete_records(&queries).await));
+        }
+        Call::Sizes(ids) => answer(Answer::Sizes(shard.sizes(&ids))),
+        Call::Producers(ids) => answer(Answer::Producers(shard.producers(&ids))),
         Call::Epochs(queries) => answer(Answer::Epochs(shard.ends_of_epochs(&queries))),
         other => take_control(node, caller, other),
     }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::{Call, Shard};
 use crate::io::Env;
 use crate::io::local::Notify;
+use crate::metadata::configs::ConfigChange;
 use crate::metadata::names::CONSUMER_OFFSETS;
 use crate::metadata::{MetadataLog, NewPartitions, NewTopic, ProducerIdBlock, Topic, TopicError, TopicRef};
 use crate::types::Offset;
@@ -112,6 +113,13 @@ impl<E: Env> Controller<E> {
         let deleted = self.metadata.delete_topics(topics).await;
         self.wait_applied().await;
         deleted
+    }
+
+    /// Changes configuration; see [`MetadataLog::alter_configs`]. Every shard obeys it when this returns.
+    pub async fn alter_configs(&self, changes: &[ConfigChange], validate_only: bool) -> Vec<Result<(), TopicError>> {
+        let altered = self.metadata.alter_configs(changes, validate_only).await;
+        self.wait_applied().await;
+        altered
     }
 
     /// A producer id that nobody had before.

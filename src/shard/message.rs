@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Error;
+use super::delete_records::DeleteQuery;
 use super::fetch::{FetchBudget, FetchItem, Fetched, WaitId, WatchItem};
 use super::groups::{GroupAsk, GroupReply, GroupWaitId};
 use super::produce::{ProduceItem, Produced};
@@ -13,9 +14,10 @@ use crate::io::Env;
 use crate::metadata::{Image, TopicError};
 use crate::partition::{EpochEnd, FoundOffset, OffsetTarget};
 use crate::record::Records;
+use crate::storage::checkpoint::ProducerEntry;
 use crate::storage::stop::Stopped;
 use crate::storage::{Directory, Part, Place, Share};
-use crate::types::PartitionId;
+use crate::types::{Offset, PartitionId};
 
 /// What goes through a mailbox.
 pub enum ShardMessage<E: Env> {
@@ -88,6 +90,12 @@ pub enum Call<E: Env> {
         /// In their order.
         replies: Vec<GroupReply>,
     },
+    /// Delete records.
+    Delete(Vec<DeleteQuery>),
+    /// Say how large partitions are.
+    Sizes(Vec<PartitionId>),
+    /// Say which producers partitions remember.
+    Producers(Vec<PartitionId>),
     /// Serve this socket. From shard 0.
     Connection(E::Socket),
     /// So many connections of the caller have ended. To shard 0.
@@ -128,6 +136,12 @@ pub enum Answer<E: Env> {
     Epochs(Vec<Result<EpochEnd, Error>>),
     /// To [`Call::Groups`], in its order; none where the replies come later, by [`Call::GroupReplies`].
     Groups(Option<Vec<GroupReply>>),
+    /// To [`Call::Delete`], in its order: where the logs start.
+    Deleted(Vec<Result<Offset, Error>>),
+    /// To [`Call::Sizes`], in its order: bytes.
+    Sizes(Vec<Result<u64, Error>>),
+    /// To [`Call::Producers`], in its order.
+    Producers(Vec<Result<Vec<ProducerEntry>, Error>>),
     /// The reply frame to a forwarded request; none where its connection is to be closed.
     Forward(Option<Bytes>),
     /// Topics that could not be made, and why.

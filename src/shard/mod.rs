@@ -17,6 +17,8 @@
 
 mod apply;
 mod controller;
+mod delete_records;
+mod describe;
 mod error;
 mod fetch;
 mod groups;
@@ -34,6 +36,7 @@ use std::sync::Arc;
 
 pub use apply::partition_config;
 pub use controller::{Controller, OffsetsTopic, TopicResult};
+pub use delete_records::DeleteQuery;
 pub use error::Error;
 pub use fetch::{FetchBudget, FetchItem, Fetched, FetchedHere, RemoteWait, RemoteWatch, WaitId, WatchItem, before};
 pub use groups::{Answers, GroupAsk, GroupCaller, GroupError, GroupReply, GroupRequest, GroupWaitId};

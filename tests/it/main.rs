@@ -8,6 +8,7 @@
     reason = "tests drive real processes by real time, threads and files"
 )]
 
+mod admin;
 mod cli;
 mod clients_rdkafka;
 mod copies;

@@ -126,6 +126,10 @@ impl Disk {
         volume.capacity_bytes.saturating_sub(volume.used_blocks * self.block)
     }
 
+    pub(super) fn total_bytes(&self, path: &str) -> u64 {
+        self.volumes[self.volume_of(path)].1.capacity_bytes
+    }
+
     /// Makes the volume of `path` so small that it has `bytes` left.
     pub(super) fn leave_bytes(&mut self, path: &str, bytes: u64) {
         let volume = self.volume_of(path);

@@ -69,6 +69,7 @@ impl State {
             Job::Extents(file, range) => Ok(Output::Extents(self.disk.extents(file.inode(), &range))),
             Job::ReadAhead(..) => Ok(Output::None),
             Job::FreeBytes(path) => Ok(Output::Number(self.disk.free_bytes(&key(&path)))),
+            Job::TotalBytes(path) => Ok(Output::Number(self.disk.total_bytes(&key(&path)))),
             Job::Compute(work) => Ok(Output::Any(work())),
             Job::Sequence(_) => unreachable!("sequences are taken apart when they are submitted"),
         }
