@@ -16,8 +16,6 @@ from harness import CLIENTS, ROOT, ClientTest
 EXAMPLES = ROOT / "scripts/examples"
 PYTHON = CLIENTS / "examples/bin/python"
 SECONDS = 60
-# The examples with groups run against other brokers (BROKER=...) until the node serves groups.
-GROUPS_ARE_SERVED = False
 
 
 def names():
@@ -75,9 +73,6 @@ class Examples(ClientTest):
             node.stop()
 
     def run_example(self, name, server):
-        uses_a_group = "group_id=" in (EXAMPLES / f"{name}.py").read_text()
-        if uses_a_group and not GROUPS_ARE_SERVED and "BROKER" not in os.environ:
-            self.skipTest("needs groups")
         command = [PYTHON, EXAMPLES / f"{name}.py", "--bootstrap-server", server]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)

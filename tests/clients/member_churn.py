@@ -1,7 +1,8 @@
 """Members of many groups join, leave, are killed and come back while the node itself is killed under them; then
 churn_checker.py reads what they wrote down. The members are kgo clients (groups-go/), many to a process.
 
-    MEMBERS=200 GROUPS=50 SECONDS=300 SEED=7 python3 tests/clients/member_churn.py       the full size; CI runs a small one
+    CHURN_MEMBERS=200 CHURN_GROUPS=50 CHURN_SECONDS=300 CHURN_SEED=7 python3 tests/clients/member_churn.py
+is the full size; CI runs a small one.
 """
 import dataclasses
 import os
@@ -18,10 +19,10 @@ from churn_checker import Event, check
 from harness import CLIENTS, RUN, ClientTest, Node
 
 PROGRAM = CLIENTS / "groups/groups"
-MEMBERS = int(os.environ.get("MEMBERS", "20"))
-GROUPS = int(os.environ.get("GROUPS", "5"))
-SECONDS = int(os.environ.get("SECONDS", "35"))
-SEED = int(os.environ.get("SEED", "1"))
+MEMBERS = int(os.environ.get("CHURN_MEMBERS", "20"))
+GROUPS = int(os.environ.get("CHURN_GROUPS", "5"))
+SECONDS = int(os.environ.get("CHURN_SECONDS", "35"))
+SEED = int(os.environ.get("CHURN_SEED", "1"))
 NODE_KILLS = max(2, SECONDS // 45)
 PROCESSES = max(4, MEMBERS // 20)
 PARTITIONS = 8
@@ -29,8 +30,6 @@ RATE = 100
 # Every assignor that kgo brings; the last kind of group has static members.
 KINDS = ("range", "roundrobin", "sticky", "cooperative-sticky", "cooperative-sticky static")
 SETTLE_SECONDS = 90
-# Against the node this cannot run before it serves groups.
-GROUPS_ARE_SERVED = False
 
 
 @dataclasses.dataclass
@@ -157,7 +156,6 @@ class Churn:
 
 
 @unittest.skipUnless(PROGRAM.exists(), "the Go members are not here")
-@unittest.skipUnless(GROUPS_ARE_SERVED, "needs groups")
 class MemberChurn(ClientTest):
     def start_node(self, port=None):
         return Node(self.data, "--shards", "2", "--memory", "256M", "--set", "group.initial.rebalance.delay.ms=500",
@@ -182,7 +180,7 @@ class MemberChurn(ClientTest):
         events, final = churn_checker.read(logs)
         wrong, counts = check(events, final)
         print(", ".join(f"{count} {name}" for name, count in {**churn.counts, **counts}.items()), flush=True)
-        self.assertEqual(wrong[:20], [], f"{len(wrong)} things are wrong, see {logs}; SEED={SEED}")
+        self.assertEqual(wrong[:20], [], f"{len(wrong)} things are wrong, see {logs}; CHURN_SEED={SEED}")
         self.assert_it_was_a_test(counts, churn.counts)
         self.assert_planted_faults_are_found(events, final)
         shutil.rmtree(logs)
