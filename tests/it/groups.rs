@@ -27,9 +27,10 @@ use ringmain::protocol::cold::offset_fetch_request::{
 };
 use ringmain::protocol::cold::sync_group_request::{SyncGroupRequestAssignment, SyncGroupRequestData};
 use ringmain::protocol::cold::{KafkaString, Request, decode_response, encode_request};
+use ringmain::record::build::{BatchBuilder, NewRecord};
 
-use crate::node::{Node, free_address, scratch};
-use crate::raw::Raw;
+use crate::node::{Node, free_address, scratch, size};
+use crate::raw::{Raw, produce_frame_of};
 
 /// Settings under which nothing waits longer than it must.
 const QUICK: &[&str] = &["--set", "group.initial.rebalance.delay.ms=0", "--set", "group.min.session.timeout.ms=100"];
@@ -59,6 +60,21 @@ struct Client {
 impl Client {
     fn connect(node: &Node) -> Self {
         Self { raw: Raw::connect(node.address) }
+    }
+
+    /// A connection to a node that was started after a death: the socket that the dead one listened on may still take a
+    /// connection, which then ends.
+    fn connect_again(node: &Node) -> Self {
+        let begun = Instant::now();
+        loop {
+            if let Some(raw) = Raw::try_connect(node.address) {
+                let mut client = Self { raw };
+                if client.raw.metadata("t").is_some() {
+                    return client;
+                }
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "no connection is served");
+        }
     }
 
     fn send<R: Request>(&mut self, request: &R) {
@@ -324,8 +340,8 @@ fn each_refusal_has_kafkas_code() {
 }
 
 #[test]
-fn a_zombie_of_a_static_member_is_fenced_and_a_group_has_its_size() {
-    let (_dir, mut node) = started_with(&["--set", "group.max.size=1"]);
+fn a_zombie_of_a_static_member_is_fenced_and_a_group_is_no_larger_than_it_may_be() {
+    let (_dir, mut node) = started();
     let mut client = Client::connect(&node);
     let with_instance = |member: &str| JoinGroupRequestData { group_instance_id: Some(text("i")), ..join("s", member) };
     let first = client.ask(&with_instance(""));
@@ -343,7 +359,11 @@ fn a_zombie_of_a_static_member_is_fenced_and_a_group_has_its_size() {
         ..Default::default()
     };
     assert_eq!(client.ask(&heartbeat).error_code, ErrorCode::FencedInstanceId.code());
-    assert_eq!(client.join("s", "").error_code, ErrorCode::GroupMaxSizeReached.code());
+    node.stop();
+    let (_dir, mut node) = started_with(&["--set", "group.max.size=1"]);
+    let mut client = Client::connect(&node);
+    client.alone("one");
+    assert_eq!(client.join("one", "").error_code, ErrorCode::GroupMaxSizeReached.code());
     node.stop();
 }
 
@@ -409,7 +429,7 @@ fn kill_9_leaves_members_generations_and_every_acknowledged_commit() {
             node.kill();
         }
         node = Node::start_at(dir.path(), address, QUICK);
-        client = Client::connect(&node);
+        client = Client::connect_again(&node);
         for (group, (member, generation)) in all.iter().zip(&members) {
             client.find(group);
             assert_eq!(client.committed(group), offset, "{group}");
@@ -427,16 +447,19 @@ fn a_rebalance_of_fifty_ends_soon_after_the_last_join() {
     const MEMBERS: usize = 50;
     let (_dir, mut node) = started();
     let mut clients: Vec<Client> = (0..MEMBERS).map(|_| Client::connect(&node)).collect();
-    let ids: Vec<String> =
-        clients.iter_mut().map(|client| client.ask(&join("big", "")).member_id.as_str().to_owned()).collect();
     let (last, others) = clients.split_last_mut().expect("fifty");
-    for (client, id) in others.iter_mut().zip(&ids) {
-        client.send(&join("big", id));
+    // The first generation has one member. The others wait until it has heard of them and joins again.
+    let last_id = last.alone("big").0;
+    let mut ids: Vec<String> = Vec::new();
+    for client in others.iter_mut() {
+        let id = client.ask(&join("big", "")).member_id;
+        client.send(&join("big", id.as_str()));
+        ids.push(id.as_str().to_owned());
     }
-    // All of them wait until the last one, which has asked for an id, is there. Another connection sees them.
+    ids.push(last_id);
     let mut watcher = Client::connect(&node);
     let begun = Instant::now();
-    while watcher.describe(&["big"])[0].members.len() < MEMBERS - 1 {
+    while watcher.describe(&["big"])[0].members.len() < MEMBERS {
         assert!(begun.elapsed() < Duration::from_secs(20), "the members do not arrive");
     }
     let begun = Instant::now();
@@ -515,7 +538,7 @@ fn thousands_of_empty_groups_are_served_or_refused_and_the_node_lives() {
     assert_eq!(client.list().len(), all.len());
     node.kill();
     node = Node::start_at(dir.path(), address, QUICK);
-    let mut client = Client::connect(&node);
+    let mut client = Client::connect_again(&node);
     let begun = Instant::now();
     while client.ask(&ListGroupsRequestData::default()).error_code != 0 {
         assert!(begun.elapsed() < Duration::from_secs(20), "still loading");
@@ -535,6 +558,141 @@ fn thousands_of_empty_groups_are_served_or_refused_and_the_node_lives() {
     assert!(refused > 10, "16 MB of text beside offsets fit into the groups' share of 256 MB");
     assert_eq!(client.commit(&all[0], "", -1, 2), 0, "a group that is there goes on");
     node.wait_for("groups: no room for more");
+    node.stop();
+}
+
+#[test]
+fn commits_of_few_keys_leave_a_small_topic_and_kill_9_in_the_middle_loses_none() {
+    let commits = i64::try_from(size("GROUP_COMMITS", 60_000)).expect("small");
+    let more: &[&str] = &["--set", "offsets.topic.num.partitions=2", "--set", "offsets.topic.segment.bytes=1048576"];
+    let (dir, mut node) = started_with(more);
+    let address = node.address;
+    let mut client = Client::connect(&node);
+    let groups = names("few", 3);
+    assert_eq!(client.commit("gone", "", -1, 1), 0);
+    assert_eq!(client.delete(&["gone"]), [0]);
+    let mut offset = 0;
+    for kill in [true, true, false] {
+        // Many at once on one connection, as many as it may have under way.
+        for _ in 0..commits / 3 / 100 {
+            for number in 0..100_i64 {
+                offset += 1;
+                client.send(&commit(&groups[usize::try_from(number % 3).expect("small")], "", -1, "t", offset));
+            }
+            for _ in 0..100 {
+                assert_eq!(client.receive::<OffsetCommitRequestData>().topics[0].partitions[0].error_code, 0);
+            }
+        }
+        if kill {
+            node.kill();
+            node = Node::start_at(dir.path(), address, &[QUICK, more].concat());
+            client = Client::connect_again(&node);
+        }
+        // 100 is one more than a multiple of 3: the groups take turns with the last offset.
+        let newest: BTreeSet<i64> = groups
+            .iter()
+            .map(|group| {
+                client.find(group);
+                client.committed(group)
+            })
+            .collect();
+        assert_eq!(newest, (offset - 2..=offset).collect());
+        assert_eq!(client.list(), groups.iter().cloned().collect());
+    }
+    node.wait_for("groups: compacted");
+    node.stop();
+    let mut bytes = 0;
+    for number in 0..2 {
+        let partition = dir.path().join("data").join(format!("__consumer_offsets-{number}"));
+        for entry in std::fs::read_dir(partition).expect("the partition's directory") {
+            let entry = entry.expect("an entry");
+            if entry.path().extension().is_some_and(|extension| extension == "log") {
+                bytes += entry.metadata().expect("a file").len();
+            }
+        }
+    }
+    // Each commit takes about 150 bytes; 10,000 superseded ones of each partition may stay, and the segment they are in.
+    assert!(bytes < 8 << 20, "{bytes} bytes for three offsets");
+}
+
+/// A record of one committed offset as Kafka writes it: key version 1, value version 3.
+fn offset_record(group: &str, partition: i32, offset: i64) -> NewRecord {
+    let string = |of: &str| [&i16::try_from(of.len()).expect("short").to_be_bytes()[..], of.as_bytes()].concat();
+    let key = [&1_i16.to_be_bytes()[..], &string(group), &string("t"), &partition.to_be_bytes()].concat();
+    let value = [
+        &3_i16.to_be_bytes()[..],
+        &offset.to_be_bytes(),
+        &(-1_i32).to_be_bytes(),
+        &string(""),
+        &1_700_000_000_000_i64.to_be_bytes(),
+    ]
+    .concat();
+    NewRecord { timestamp: 1_700_000_000_000, key: Some(key), value: Some(value), headers: Vec::new() }
+}
+
+/// Its full size, in which it must take less than a second:
+/// `LOAD_COMMITS=1000000 cargo test --release --test it groups::a_large_partition -- --nocapture`.
+#[test]
+fn a_large_partition_is_loaded_quickly_and_then_compacted() {
+    const PARTITIONS_A_COMMIT: usize = 10;
+    let commits = size("LOAD_COMMITS", 100_000);
+    let more: &[&str] = &["--set", "offsets.topic.num.partitions=1", "--set", "offsets.retention.minutes=2147483647"];
+    let (dir, mut node) = started_with(more);
+    let address = node.address;
+    let groups = names("many", commits / PARTITIONS_A_COMMIT / 10);
+    let mut raw = Raw::connect(address);
+    // Each group commits ten partitions at a time, ten times over. Only this client may write there by itself.
+    for round in 0..10_i64 {
+        for some in groups.chunks(100) {
+            for group in some {
+                let records: Vec<NewRecord> = (0..PARTITIONS_A_COMMIT)
+                    .map(|partition| offset_record(group, i32::try_from(partition).expect("small"), round))
+                    .collect();
+                let batch = BatchBuilder::default().build(&records);
+                raw.send(&produce_frame_of("__admin_client", 1, "__consumer_offsets", 0, &batch));
+            }
+            for _ in some {
+                raw.receive().expect("an answer");
+            }
+        }
+    }
+    node.kill();
+    node = Node::start_at(dir.path(), address, &[QUICK, more].concat());
+    node.wait_for("groups: loaded");
+    let log = node.log();
+    let line = log.lines().find(|line| line.contains("groups: loaded")).expect("just seen");
+    println!("{line}");
+    let figure = |name: &str| -> usize {
+        let text = line.split(&format!("{name}=")).nth(1).and_then(|rest| rest.split_whitespace().next());
+        text.and_then(|text| text.parse().ok()).expect("a figure")
+    };
+    assert_eq!(figure("records"), commits);
+    assert_eq!(figure("live"), commits / 10);
+    if !cfg!(debug_assertions) {
+        assert!(figure("took_ms") < 1_000.max(commits / 1_000), "{line}");
+    }
+    let mut client = Client::connect_again(&node);
+    client.find("any");
+    assert_eq!(client.list().len(), groups.len());
+    node.wait_for("groups: compacted");
+    println!("{}", node.log().lines().find(|line| line.contains("groups: compacted")).expect("just seen"));
+    let topic =
+        OffsetFetchRequestTopics { name: text("t"), partition_indexes: (0..10).collect(), ..Default::default() };
+    let last = OffsetFetchRequestGroup {
+        group_id: text(groups.last().expect("some")),
+        topics: Some(vec![topic]),
+        ..Default::default()
+    };
+    let answer = client.ask(&OffsetFetchRequestData { groups: vec![last.clone()], ..Default::default() });
+    assert!(answer.groups[0].topics[0].partitions.iter().all(|partition| partition.committed_offset == 9));
+    // What the compaction left says the same.
+    node.kill();
+    node = Node::start_at(dir.path(), address, &[QUICK, more].concat());
+    let mut client = Client::connect_again(&node);
+    client.find("any");
+    assert_eq!(client.list().len(), groups.len());
+    let again = client.ask(&OffsetFetchRequestData { groups: vec![last], ..Default::default() });
+    assert_eq!(again.groups, answer.groups);
     node.stop();
 }
 

@@ -12,6 +12,7 @@ mod admin;
 mod cli;
 mod clients_rdkafka;
 mod copies;
+#[expect(clippy::print_stdout, reason = "the full size of a load tells its time")]
 mod groups;
 mod kill9;
 mod log_commands;

@@ -20,11 +20,15 @@ pub struct Raw {
 
 impl Raw {
     pub fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("the node listens");
+        Self::try_connect(address).expect("the node listens")
+    }
+
+    pub fn try_connect(address: SocketAddr) -> Option<Self> {
+        let stream = TcpStream::connect(address).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
         stream.set_write_timeout(Some(Duration::from_secs(20))).expect("a timeout");
         stream.set_nodelay(true).expect("an option");
-        Self { stream }
+        Some(Self { stream })
     }
 
     /// False where the node has closed the connection meanwhile.
@@ -73,7 +77,11 @@ impl Raw {
 }
 
 pub fn request(key: i16, version: i16, body: &[u8]) -> Vec<u8> {
-    let header = [&key.to_be_bytes()[..], &version.to_be_bytes(), &7_i32.to_be_bytes(), &[0, 3], b"raw"].concat();
+    request_of("raw", key, version, body)
+}
+
+fn request_of(client_id: &str, key: i16, version: i16, body: &[u8]) -> Vec<u8> {
+    let header = [&key.to_be_bytes()[..], &version.to_be_bytes(), &7_i32.to_be_bytes(), &text(client_id)].concat();
     framed(&[&header, body].concat())
 }
 
@@ -86,6 +94,11 @@ fn text(of: &str) -> Vec<u8> {
 }
 
 fn produce_frame(acks: i16, topic: &str, partition: i32, batch: &[u8]) -> Vec<u8> {
+    produce_frame_of("raw", acks, topic, partition, batch)
+}
+
+/// A one-batch Produce (version 7) of this client.
+pub fn produce_frame_of(client_id: &str, acks: i16, topic: &str, partition: i32, batch: &[u8]) -> Vec<u8> {
     let mut body = (-1_i16).to_be_bytes().to_vec();
     body.extend(acks.to_be_bytes());
     body.extend(5_000_i32.to_be_bytes());
@@ -95,7 +108,7 @@ fn produce_frame(acks: i16, topic: &str, partition: i32, batch: &[u8]) -> Vec<u8
     body.extend(partition.to_be_bytes());
     body.extend(i32::try_from(batch.len()).expect("small").to_be_bytes());
     body.extend(batch);
-    request(0, 7, &body)
+    request_of(client_id, 0, 7, &body)
 }
 
 /// A Fetch (version 4) of partition 0.

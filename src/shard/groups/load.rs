@@ -63,6 +63,7 @@ impl<E: Env> Shard<E> {
         self.run_effects(hosted, effects);
         // Whatever deadline it has, the timer has not seen it.
         self.groups.timer.notify();
+        self.note_growth(hosted);
     }
 }
 

@@ -19,6 +19,7 @@
 //! **Cancellation.** Dropping an [`Answers`] forgets the replies and undoes nothing.
 
 mod ask;
+mod compact;
 mod load;
 mod remote;
 mod timer;
@@ -43,7 +44,7 @@ use crate::partition::{self, Acks, AppendJob, AppendTicket, Partition};
 use crate::record::build::{BatchBuilder, NewRecord};
 use crate::record::{RecordError, Records};
 use crate::storage;
-use crate::types::PartitionId;
+use crate::types::{Offset, PartitionId};
 
 /// Why a coordinator does not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,6 +82,10 @@ pub(super) struct Hosted<E: Env> {
     following: Cell<bool>,
     /// Notified when the coordinator has heard of a batch.
     heard: Notify,
+    /// A task compacts the partition.
+    compacting: Cell<bool>,
+    /// Where the log has to end before counting what is superseded is worth it.
+    count_at: Cell<Offset>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +129,8 @@ impl<E: Env> Hosted<E> {
             appends: RefCell::default(),
             following: Cell::new(false),
             heard: Notify::default(),
+            compacting: Cell::new(false),
+            count_at: Cell::new(Offset::ZERO),
         })
     }
 
@@ -247,6 +254,7 @@ impl<E: Env> Shard<E> {
                 let effects = hosted.coordinator.borrow_mut().appended(shard.group_time(), id, result);
                 shard.run_effects(&hosted, effects);
                 hosted.heard.notify_all();
+                shard.note_growth(&hosted);
             }
             hosted.following.set(false);
         };
