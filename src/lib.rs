@@ -30,7 +30,7 @@
 //!
 //! | layer | modules | what it knows |
 //! |---|---|---|
-//! | 9 | [`cli`] | what an operator types: serve, topics, log, doctor |
+//! | 9 | [`cli`] | what people type: serve, topics, produce, consume, groups, log, doctor |
 //! | 8 | [`config`] | Kafka's keys from file, environment and flags, merged into each module's own `Config` |
 //! | 7 | [`server`] | connections, frames, replies in order; the only writer to a socket |
 //! | 6 | [`handlers`] | Kafka's semantics, one file per API |

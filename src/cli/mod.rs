@@ -1,19 +1,33 @@
 //! The command line: what an operator types, and what is said back.
 //!
-//! `main` calls [`main`]; each command is a file. `serve` (the default) starts a node; `topics` talks to a running one
-//! over the network like any client; `log` works on a data directory that no node has open; `doctor` looks at the
-//! machine before anything is started. Only this folder prints: answers on stdout, everything else on stderr.
+//! `main` calls [`main`]; each command is a file or a folder. `serve` (the default) starts a node; `topics`, `produce`,
+//! `consume` and `groups` talk to a running one over the network like any client; `log` works on a data directory that
+//! no node has open; `doctor` looks at the machine before anything is started. Only this folder prints: answers on
+//! stdout, everything else on stderr.
 //!
 //! **Exit codes**, see `Ended`: 0 done, 1 failed, 2 wrong usage or settings, 3 the command worked and what it looked at
-//! is not well.
+//! is not well, 130 stopped by its user before its end.
 
 mod checks;
+#[expect(clippy::disallowed_methods, reason = "a client runs on real time and threads: no simulator is beneath it")]
 mod client;
+#[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "prints by real time, to a descriptor")]
+mod consume;
 mod doctor;
+mod escapes;
+#[expect(clippy::disallowed_methods, reason = "an offset by duration counts from the user's clock")]
+mod groups;
 mod log;
 mod logging;
+mod moment;
 mod node_args;
 mod output;
+#[expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "reads the user's files by real time, on a thread of its own"
+)]
+mod produce;
 mod serve;
 mod topics;
 
@@ -31,6 +45,8 @@ enum Ended {
     Failed(String),
     /// Its arguments or the settings are wrong: code 2.
     Usage(String),
+    /// The user stopped it: code 130, as shells have it. How far it got is said.
+    Interrupted(String),
     /// It worked, and what it looked at is not well: code 3. The findings were printed.
     Unwell,
 }
@@ -58,8 +74,16 @@ enum Command {
     /// Start a node (the default).
     #[command(after_long_help = node_args::settings_help())]
     Serve(NodeArgs),
-    /// Create, list, describe or delete topics of a running node.
+    /// Create, list, describe, alter or delete topics of a running node.
     Topics(topics::TopicsArgs),
+    /// Send lines of files or of stdin as records.
+    #[command(after_help = produce::HELP)]
+    Produce(Box<produce::ProduceArgs>),
+    /// Print records of a topic, alone or as a member of a group.
+    #[command(after_help = consume::HELP)]
+    Consume(Box<consume::ConsumeArgs>),
+    /// List, describe, reset or delete consumer groups.
+    Groups(groups::GroupsArgs),
     /// Look into a data directory that no node has open.
     Log(log::LogArgs),
     /// Look at the machine and the settings, and say what would stop a node here or slow it down.
@@ -85,7 +109,8 @@ client there; a topic is made when a client first names it. SIGTERM or Ctrl-C st
 Something wrong? `ringmain doctor` looks at the kernel, the limits, the disk and the settings, and says how to mend it.";
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 the command worked and what it looked at is not well.
+Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 the command worked and what it looked at is not well,
+130 stopped by Ctrl-C before its end.
 RINGMAIN_LOG sets what is logged to stderr: error, warn, info (the default), debug, or ringmain::storage=debug,...";
 
 /// Runs the command that the process was started with.
@@ -96,6 +121,9 @@ pub fn main() -> ExitCode {
     let ended = match args.command.unwrap_or(Command::Serve(args.node)) {
         Command::Serve(node) => serve::run(&node),
         Command::Topics(args) => topics::run(&args, &mut output),
+        Command::Produce(args) => produce::run(&args, &mut output),
+        Command::Consume(args) => consume::run(&args, &mut output),
+        Command::Groups(args) => groups::run(&args, &mut output),
         Command::Log(args) => log::run(&args, &mut output),
         Command::Doctor { node, json } => doctor::run(&node, json, &mut output),
     };
@@ -103,6 +131,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Ended::Failed(why)) => complain(&why, 1),
         Err(Ended::Usage(why)) => complain(&why, 2),
+        Err(Ended::Interrupted(why)) => complain(&why, 130),
         Err(Ended::Unwell) => ExitCode::from(3),
     }
 }

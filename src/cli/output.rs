@@ -46,3 +46,18 @@ impl Output {
         }
     }
 }
+
+/// Rows below their headings, each column as wide as its widest cell.
+pub(super) fn table(output: &mut Output, headings: &[&str], rows: Vec<Vec<String>>) {
+    let cell_widths = |at: usize| rows.iter().filter_map(move |row| row.get(at)).map(|cell| cell.chars().count());
+    let widths: Vec<usize> = headings
+        .iter()
+        .enumerate()
+        .map(|(at, heading)| cell_widths(at).max().unwrap_or(0).max(heading.len()))
+        .collect();
+    let headings = headings.iter().map(|heading| (*heading).to_owned()).collect();
+    for row in std::iter::once(&headings).chain(&rows) {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        output.line(cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+}

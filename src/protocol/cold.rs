@@ -87,7 +87,17 @@ pub fn encode<R: Response>(header: &RequestHeader, response: &R) -> Result<Bytes
 
 /// The request frame, length field included, that a client sends: at the highest version that is served here.
 pub fn encode_request<R: Request>(correlation_id: i32, client_id: &str, request: &R) -> Result<Bytes, EncodeError> {
-    let (api_key, api_version) = (R::API_KEY, R::API_KEY.max_version());
+    encode_request_at(R::API_KEY.max_version(), correlation_id, client_id, request)
+}
+
+/// As [`encode_request`], in a version that both sides know.
+pub fn encode_request_at<R: Request>(
+    api_version: i16,
+    correlation_id: i32,
+    client_id: &str,
+    request: &R,
+) -> Result<Bytes, EncodeError> {
+    let api_key = R::API_KEY;
     let failed = |reason: String| EncodeError { api_key, api_version, reason };
     let client_id_len = i16::try_from(client_id.len()).map_err(|error| failed(error.to_string()))?;
     let mut bytes = BytesMut::with_capacity(512);
@@ -109,8 +119,13 @@ pub fn encode_request<R: Request>(correlation_id: i32, client_id: &str, request:
 }
 
 /// The answer to a request of [`encode_request`], from a frame without its length field: correlation id and body.
-pub fn decode_response<R: Request>(mut frame: Bytes) -> Result<(i32, R::Response), DecodeError> {
-    let (api_key, api_version) = (R::API_KEY, R::API_KEY.max_version());
+pub fn decode_response<R: Request>(frame: Bytes) -> Result<(i32, R::Response), DecodeError> {
+    decode_response_at::<R>(R::API_KEY.max_version(), frame)
+}
+
+/// As [`decode_response`], for a request of [`encode_request_at`].
+pub fn decode_response_at<R: Request>(api_version: i16, mut frame: Bytes) -> Result<(i32, R::Response), DecodeError> {
+    let api_key = R::API_KEY;
     let remaining = frame.len();
     let Some(correlation_id) = frame.first_chunk().map(|bytes| i32::from_be_bytes(*bytes)) else {
         return Err(DecodeError::Truncated { needed: 4, remaining });

@@ -1,4 +1,4 @@
-//! The four codecs, both ways, with a cap on what comes out. Off the hot path: housekeeping and tests.
+//! The four codecs, both ways, with a cap on what comes out. Off the hot path: housekeeping, the command line, tests.
 //!
 //! Snappy comes in two shapes: raw blocks (librdkafka and others) and xerial's framing (Java): a magic, two version
 //! numbers, then blocks of `length i32, raw snappy`. LZ4 is the frame format in every client since message format 1.
@@ -54,8 +54,9 @@ pub(super) fn failed(compression: Compression, reason: &dyn fmt::Display) -> Rec
     RecordError::Codec { codec: compression.name(), reason: reason.to_string() }
 }
 
-/// The bytes of `input` compressed: for the metadata log's tests and for batches that tests send.
-pub(super) fn compress(compression: Compression, input: &[u8]) -> Vec<u8> {
+/// The bytes of `input` compressed: for batches that the command line or a test makes.
+#[must_use]
+pub fn compress(compression: Compression, input: &[u8]) -> Vec<u8> {
     let compressed = match compression {
         Compression::None => Ok(input.to_vec()),
         Compression::Gzip => {

@@ -37,7 +37,7 @@ pub use batch::{BatchHeader, Compression, HEADER_BYTES, TimestampType};
 pub use batches::{Batch, Batches};
 pub use check::{CheckRules, check};
 pub use chunks::Records;
-pub use codec::DECOMPRESSED_BYTES_MAX;
+pub use codec::{DECOMPRESSED_BYTES_MAX, compress};
 pub use decode::{DecodedBatch, Record, RecordHeaders, decode};
 pub use error::RecordError;
 pub use search::{find_by_time, find_max_timestamp};

@@ -10,6 +10,7 @@
 
 mod admin;
 mod cli;
+mod cli_data;
 mod clients_rdkafka;
 mod copies;
 #[expect(clippy::print_stdout, reason = "the full size of a load tells its time")]

@@ -77,7 +77,7 @@ impl Stop {
             let failed = |why: &dyn std::fmt::Display| Ended::Failed(format!("{}: {why}", dir.join(name).display()));
             let bytes = read_if_there(&dir.join(name)).map_err(|error| failed(&error))?.unwrap_or_default();
             if bytes.is_empty() {
-                return Ok(BTreeMap::new());
+                return Ok::<_, Ended>(BTreeMap::new());
             }
             let entries = offsets::decode(&String::from_utf8_lossy(&bytes)).map_err(|error| failed(&error))?;
             Ok(entries.into_iter().collect())

@@ -1,15 +1,17 @@
 //! `ringmain topics`: what clients may do to topics, over the network.
 
+mod alter;
+
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::Ended;
-use super::client::Client;
+use super::client::cluster::{EARLIEST, LATEST, TIMEOUT_MS};
+use super::client::{Cluster, Stop, accept, code_name};
 use super::output::Output;
 use crate::protocol::ErrorCode;
 use crate::protocol::cold::{
-    KafkaString, KafkaUuid, create_topics_request as create, delete_topics_request as delete,
-    describe_configs_request as configs, list_offsets_request as offsets, metadata_request as metadata,
+    KafkaString, create_topics_request as create, delete_topics_request as delete, describe_configs_request as configs,
     metadata_response,
 };
 
@@ -49,6 +51,9 @@ enum Action {
         /// The topic.
         name: Option<String>,
     },
+    /// Change settings of a topic, or add partitions to it.
+    #[command(after_help = ALTER_HELP)]
+    Alter(alter::AlterArgs),
     /// Delete topics and all their records.
     Delete {
         /// The topics.
@@ -58,7 +63,7 @@ enum Action {
 }
 
 pub(super) fn run(args: &TopicsArgs, output: &mut Output) -> Result<(), Ended> {
-    let mut client = Client::connect(&args.bootstrap_server)?;
+    let mut client = Cluster::open(&args.bootstrap_server, &Stop::default())?;
     match &args.action {
         Action::Create { name, partitions, configs, if_not_exists } => {
             let made = create(&mut client, name, *partitions, configs, *if_not_exists)?;
@@ -78,6 +83,10 @@ pub(super) fn run(args: &TopicsArgs, output: &mut Output) -> Result<(), Ended> {
                 let described = describe(&mut client, &topic)?;
                 if args.json { output.json(&described) } else { described.print(output) }
             }
+        }
+        Action::Alter(what) => {
+            let altered = alter::run(&mut client, what)?;
+            if args.json { output.json(&altered) } else { output.line(&altered) }
         }
         Action::Delete { names } => {
             for name in names {
@@ -157,17 +166,19 @@ impl Described {
 }
 
 fn create(
-    client: &mut Client,
+    client: &mut Cluster,
     name: &str,
     partitions: Option<i32>,
     configs: &[String],
     if_not_exists: bool,
 ) -> Result<Made, Ended> {
-    let configs = configs.iter().map(|text| match text.split_once('=') {
-        Some((key, value)) => Ok(create::CreatableTopicConfig::default()
-            .with_name(KafkaString::from(key.to_owned()))
-            .with_value(Some(KafkaString::from(value.to_owned())))),
-        None => Err(Ended::Usage(format!("--config {text}: is not of the form key=value"))),
+    let configs = configs.iter().map(|text| {
+        let (key, value) = setting(text)?;
+        Ok::<_, Ended>(
+            create::CreatableTopicConfig::default()
+                .with_name(KafkaString::from(key.to_owned()))
+                .with_value(Some(KafkaString::from(value.to_owned()))),
+        )
     });
     let topic = create::CreatableTopic::default()
         .with_name(KafkaString::from(name.to_owned()))
@@ -189,21 +200,24 @@ fn create(
     })
 }
 
-fn delete(client: &mut Client, name: &str) -> Result<(), Ended> {
+/// `key=value` of `--config`.
+fn setting(text: &str) -> Result<(&str, &str), Ended> {
+    let pair = text.split_once('=').filter(|(key, _)| !key.is_empty());
+    pair.ok_or_else(|| Ended::Usage(format!("--config {text}: is not of the form key=value")))
+}
+
+fn delete(client: &mut Cluster, name: &str) -> Result<(), Ended> {
     let state = delete::DeleteTopicState::default().with_name(Some(KafkaString::from(name.to_owned())));
     let request = delete::DeleteTopicsRequestData::default().with_topics(vec![state]).with_timeout_ms(TIMEOUT_MS);
     let answer = client.call(&request)?;
-    answer.responses.iter().try_for_each(|result| accept(name, result.error_code, result.error_message.as_ref()))
+    let mut results = answer.responses.iter();
+    Ok(results.try_for_each(|result| accept(name, result.error_code, result.error_message.as_ref()))?)
 }
 
 /// The topics of a node, or one of them, sorted by name.
-fn all(client: &mut Client, name: Option<&str>) -> Result<Vec<metadata_response::MetadataResponseTopic>, Ended> {
-    let named = name.map(|name| {
-        let name = KafkaString::from(name.to_owned());
-        vec![metadata::MetadataRequestTopic::default().with_topic_id(KafkaUuid::ZERO).with_name(Some(name))]
-    });
-    let request = metadata::MetadataRequestData::default().with_topics(named).with_allow_auto_topic_creation(false);
-    let mut topics = client.call(&request)?.topics;
+fn all(client: &mut Cluster, name: Option<&str>) -> Result<Vec<metadata_response::MetadataResponseTopic>, Ended> {
+    let names = name.map(|name| vec![name]);
+    let mut topics = client.metadata(names.as_deref(), false)?;
     for topic in &topics {
         accept(topic_name(topic), topic.error_code, None)?;
     }
@@ -215,14 +229,16 @@ fn topic_name(topic: &metadata_response::MetadataResponseTopic) -> &str {
     topic.name.as_ref().map_or("", KafkaString::as_str)
 }
 
-fn describe(client: &mut Client, topic: &metadata_response::MetadataResponseTopic) -> Result<Described, Ended> {
+fn describe(client: &mut Cluster, topic: &metadata_response::MetadataResponseTopic) -> Result<Described, Ended> {
     let name = topic_name(topic);
     let mut numbers: Vec<i32> = topic.partitions.iter().map(|partition| partition.partition_index).collect();
     numbers.sort_unstable();
-    let starts = offsets_of(client, name, &numbers, EARLIEST)?;
-    let ends = offsets_of(client, name, &numbers, LATEST)?;
-    let find =
-        |found: &[(i32, i64)], number| found.iter().find(|(other, _)| *other == number).map(|(_, offset)| *offset);
+    // A partition without a leader has no offsets to show.
+    let led = topic.partitions.iter().filter(|partition| partition.error_code == 0);
+    let led: Vec<i32> = led.map(|partition| partition.partition_index).collect();
+    let at = |moment| led.iter().map(|number| (*number, moment)).collect::<Vec<_>>();
+    let starts = client.offsets_at(name, &at(EARLIEST)).unwrap_or_default();
+    let ends = client.offsets_at(name, &at(LATEST)).unwrap_or_default();
     let partitions = numbers.iter().filter_map(|number| {
         let partition = topic.partitions.iter().find(|partition| partition.partition_index == *number)?;
         let error = (partition.error_code != 0).then(|| code_name(partition.error_code));
@@ -230,8 +246,8 @@ fn describe(client: &mut Client, topic: &metadata_response::MetadataResponseTopi
             partition: *number,
             leader: partition.leader_id,
             leader_epoch: partition.leader_epoch,
-            log_start_offset: find(&starts, *number),
-            high_watermark: find(&ends, *number),
+            log_start_offset: starts.get(number).copied(),
+            high_watermark: ends.get(number).copied(),
             error,
         })
     });
@@ -244,28 +260,8 @@ fn describe(client: &mut Client, topic: &metadata_response::MetadataResponseTopi
     })
 }
 
-/// Each partition's offset at a moment; a partition that answers an error is left out.
-fn offsets_of(client: &mut Client, name: &str, partitions: &[i32], moment: i64) -> Result<Vec<(i32, i64)>, Ended> {
-    let asked = partitions.iter().map(|number| {
-        offsets::ListOffsetsPartition::default()
-            .with_partition_index(*number)
-            .with_current_leader_epoch(-1)
-            .with_timestamp(moment)
-    });
-    let topic = offsets::ListOffsetsTopic::default()
-        .with_name(KafkaString::from(name.to_owned()))
-        .with_partitions(asked.collect());
-    let request = offsets::ListOffsetsRequestData::default()
-        .with_replica_id(-1)
-        .with_topics(vec![topic])
-        .with_timeout_ms(TIMEOUT_MS);
-    let answer = client.call(&request)?;
-    let found = answer.topics.iter().flat_map(|topic| &topic.partitions).filter(|partition| partition.error_code == 0);
-    Ok(found.map(|partition| (partition.partition_index, partition.offset)).collect())
-}
-
 /// The settings that the topic has of its own.
-fn own_configs(client: &mut Client, name: &str) -> Result<Vec<(String, String)>, Ended> {
+fn own_configs(client: &mut Cluster, name: &str) -> Result<Vec<(String, String)>, Ended> {
     let resource = configs::DescribeConfigsResource::default()
         .with_resource_type(RESOURCE_TOPIC)
         .with_resource_name(KafkaString::from(name.to_owned()))
@@ -284,22 +280,12 @@ fn own_configs(client: &mut Client, name: &str) -> Result<Vec<(String, String)>,
     Ok(own)
 }
 
-fn accept(name: &str, code: i16, message: Option<&KafkaString>) -> Result<(), Ended> {
-    if code == 0 {
-        return Ok(());
-    }
-    let message = message.map_or_else(String::new, |message| format!(": {message}"));
-    Err(Ended::Failed(format!("{name}: {}{message}", code_name(code))))
-}
-
-fn code_name(code: i16) -> &'static str {
-    ErrorCode::from_code(code).map_or("an error that this version does not know", ErrorCode::name)
-}
-
-const TIMEOUT_MS: i32 = 30_000;
-/// ListOffsets' names for the two ends of a log.
-const EARLIEST: i64 = -2;
-const LATEST: i64 = -1;
 /// `ConfigResource.Type.TOPIC` and `ConfigSource.DYNAMIC_TOPIC_CONFIG` of Kafka.
-const RESOURCE_TOPIC: i8 = 2;
+pub(super) const RESOURCE_TOPIC: i8 = 2;
 const SOURCE_TOPIC: i8 = 1;
+
+const ALTER_HELP: &str = "\
+Examples:
+  ringmain topics alter orders --config retention.ms=86400000 --config max.message.bytes=2097152
+  ringmain topics alter orders --delete-config retention.ms
+  ringmain topics alter orders --partitions 8      # never fewer; keys go to other partitions from then on";

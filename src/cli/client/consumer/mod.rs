@@ -1,0 +1,10 @@
+//! A consumer: fetched batches in the order of each partition, and membership of a group.
+//!
+//! [`fetcher`] keeps one request under way to each leader and hands over whole answers, so that the next answer comes
+//! while this one is printed. [`member`] joins a group and keeps the membership alive; [`protocol`] is what members of
+//! a group say to each other. [`offsets`] reads and writes what groups have committed.
+
+pub(in crate::cli) mod fetcher;
+pub(in crate::cli) mod member;
+pub(in crate::cli) mod offsets;
+pub(in crate::cli) mod protocol;
