@@ -4,7 +4,7 @@
 //! believed. Those that are topic defaults can be set while the node runs; all others are read-only, set before it starts.
 
 use super::config_key::ConfigType::{self, Boolean, Int, List, Long, Short, String as Text};
-use super::topic_config::{ConfigEntry, ConfigSource, ConfigSynonym, TopicDefaults};
+use super::topic_config::{ConfigEntry, ConfigSource, ConfigSynonym, TopicDefaults, in_unit};
 use super::topic_keys::TOPIC_KEYS;
 
 /// A broker setting that is no topic default.
@@ -99,11 +99,6 @@ impl TopicDefaults {
         };
         self.of_all_brokers().keys().filter_map(entry).collect()
     }
-}
-
-/// A topic key's default in the unit of one of its broker keys.
-fn in_unit(default: &str, factor: i64) -> String {
-    default.parse::<i64>().map_or_else(|_| default.to_owned(), |number| (number / factor).to_string())
 }
 
 #[cfg(test)]

@@ -157,19 +157,19 @@ impl TopicDefaults {
         Self { set: self.set.clone(), dynamic }
     }
 
-    /// What was set under a topic key's broker keys, strongest first: key, value in the topic key's unit, source.
+    /// What was set under a topic key's broker keys, strongest first: key, factor to the topic key's unit, value, source.
     fn layers<'a>(
         &'a self,
         broker_keys: &'a [(&'static str, i64)],
-    ) -> impl Iterator<Item = (&'static str, String, ConfigSource)> + 'a {
+    ) -> impl Iterator<Item = (&'static str, i64, &'a str, ConfigSource)> + 'a {
         let dynamic = broker_keys.first().into_iter().flat_map(|(name, factor)| {
             let broker = self.dynamic.broker.get(*name).map(|value| (value, ConfigSource::DynamicBrokerConfig));
             let all = self.dynamic.all.get(*name).map(|value| (value, ConfigSource::DynamicDefaultBrokerConfig));
             let layers = [broker, all].into_iter().flatten();
-            layers.map(|(value, source)| (*name, scaled(value, *factor), source))
+            layers.map(|(value, source)| (*name, *factor, value.as_str(), source))
         });
         let of_file = broker_keys.iter().filter_map(|(name, factor)| {
-            Some((*name, scaled(self.set.get(*name)?, *factor), ConfigSource::StaticBrokerConfig))
+            Some((*name, *factor, self.set.get(*name)?.as_str(), ConfigSource::StaticBrokerConfig))
         });
         dynamic.chain(of_file)
     }
@@ -246,16 +246,22 @@ impl TopicDefaults {
             let (name, value) = (key.name.to_owned(), Some(value.clone()));
             synonyms.push(ConfigSynonym { name, value, source: ConfigSource::TopicConfig });
         }
-        for (name, value, source) in self.layers(broker_keys) {
-            synonyms.push(ConfigSynonym { name: name.to_owned(), value: Some(value), source });
+        // Hidden values are shown under the keys that they were set by, in those keys' units.
+        for (name, _, value, source) in self.layers(broker_keys) {
+            synonyms.push(ConfigSynonym { name: name.to_owned(), value: Some(value.to_owned()), source });
         }
-        if let Some(default) = key.default {
-            let name = broker_keys.first().map_or(key.name, |(name, _)| *name).to_owned();
-            let value = Some(default.to_owned());
+        // Of several broker keys for one setting (ms, minutes, hours) Kafka gives the weakest the default.
+        if let (Some(default), Some((name, factor))) = (key.default, broker_keys.last()) {
+            let (name, value) = ((*name).to_owned(), Some(in_unit(default, *factor)));
             synonyms.push(ConfigSynonym { name, value, source: ConfigSource::DefaultConfig });
         }
-        let (value, source) =
-            synonyms.first().map_or((None, ConfigSource::DefaultConfig), |first| (first.value.clone(), first.source));
+        let of_broker =
+            || self.layers(broker_keys).next().map(|(_, factor, value, source)| (scaled(value, factor), source));
+        let set = own.get(key.name).map(|value| (value.clone(), ConfigSource::TopicConfig)).or_else(of_broker);
+        let (value, source) = match set {
+            Some((value, source)) => (Some(value), source),
+            None => (key.default.map(str::to_owned), ConfigSource::DefaultConfig),
+        };
         let (name, kind, doc) = (key.name.to_owned(), key.kind.code(), key.doc);
         ConfigEntry { name, value, source, kind, read_only: false, doc, synonyms }
     }
@@ -265,7 +271,7 @@ impl TopicDefaults {
         if let Some(value) = own.get(row.key.name) {
             return value.clone();
         }
-        let set = self.layers(row.synonyms).next().map(|(_, value, _)| value);
+        let set = self.layers(row.synonyms).next().map(|(_, factor, value, _)| scaled(value, factor));
         set.unwrap_or_else(|| row.key.default.expect("every topic key has a default").to_owned())
     }
 
@@ -315,6 +321,14 @@ fn positive(number: i64) -> u32 {
 
 fn row_of(name: &str) -> Option<&'static TopicKey> {
     TOPIC_KEYS.binary_search_by(|row| row.key.name.cmp(name)).ok().map(|at| &TOPIC_KEYS[at])
+}
+
+/// A topic key's default in the unit of one of its broker keys.
+pub(super) fn in_unit(default: &str, factor: i64) -> String {
+    match default.parse::<i64>() {
+        Ok(number) if factor != 1 => (number / factor).to_string(),
+        _ => default.to_owned(),
+    }
 }
 
 /// The topic key whose default a broker key sets while the node runs.

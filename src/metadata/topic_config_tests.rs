@@ -184,8 +184,8 @@ fn descriptions_show_every_key_with_its_source_and_synonyms() {
         shown,
         [
             ("retention.ms", Some("5"), ConfigSource::TopicConfig),
-            ("log.retention.hours", Some("7200000"), ConfigSource::StaticBrokerConfig),
-            ("log.retention.ms", Some("604800000"), ConfigSource::DefaultConfig),
+            ("log.retention.hours", Some("2"), ConfigSource::StaticBrokerConfig),
+            ("log.retention.hours", Some("168"), ConfigSource::DefaultConfig),
         ]
     );
     let policy = entries.iter().find(|entry| entry.name == "cleanup.policy").expect("shown");
