@@ -56,15 +56,16 @@ func partitionCount(client *kgo.Client) int {
 	asked := kmsg.NewMetadataRequestTopic()
 	asked.Topic = topic
 	request.Topics = append(request.Topics, asked)
-	for {
+	for until := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
 		response, err := request.RequestWith(context.Background(), client)
-		must(err)
-		if err := kerr.ErrorForCode(response.Topics[0].ErrorCode); err == nil {
+		if err == nil {
+			err = kerr.ErrorForCode(response.Topics[0].ErrorCode)
+		}
+		if err == nil {
 			return len(response.Topics[0].Partitions)
-		} else if !kerr.IsRetriable(err) {
+		} else if time.Now().After(until) {
 			must(err)
 		}
-		time.Sleep(100 * time.Millisecond)
 	}
 }
 
