@@ -60,6 +60,9 @@ class Process:
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
 
+    def signal(self, number):
+        self.process.send_signal(number)
+
     def kill(self):
         self.process.kill()
         self.process.wait()
@@ -76,13 +79,14 @@ class Churn:
     def __init__(self, start_node, port, logs):
         self.start_node, self.port, self.logs = start_node, port, logs
         self.random = random.Random(SEED)
-        self.counts = {"left": 0, "members killed": 0, "nodes killed": 0}
+        self.counts = {"left": 0, "members killed": 0, "processes frozen": 0, "nodes killed": 0}
         self.members = [
             Member(f"m{index:03}", f"g{index % GROUPS:02}", KINDS[index % GROUPS % len(KINDS)], index * PROCESSES // MEMBERS)
             for index in range(MEMBERS)
         ]
         self.processes = [None] * PROCESSES
         self.process_back_at = [0.0] * PROCESSES
+        self.thaw_at = {}  # {process: when}
 
     def run(self):
         self.offsets()  # makes the topic and the coordinator's: on a busy machine that may take seconds
@@ -105,7 +109,10 @@ class Churn:
                 producer.kill()
 
     def bring_back(self, now):
-        """Starts what is away and due: processes, then their members."""
+        """Starts what is away and due: processes, then their members. Lets go on what stood still for its time."""
+        for process in [process for process, at in self.thaw_at.items() if now >= at]:
+            process.signal(signal.SIGCONT)
+            del self.thaw_at[process]
         for index, process in enumerate(self.processes):
             if process is None and now >= self.process_back_at[index]:
                 self.processes[index] = Process("members", f"p{index}", self.port, self.logs)
@@ -115,15 +122,24 @@ class Churn:
                 member.present = True
 
     def disturb(self, now):
-        """A member leaves, or a whole process is killed without a word; each comes back a little later."""
-        if self.random.random() < 0.85:
+        """A member leaves, or a whole process is killed without a word, or stands still, often for longer than a session lasts;
+        each comes back a little later."""
+        kind = self.random.random()
+        if kind < 0.8:
             if here := [member for member in self.members if member.present]:
                 member = self.random.choice(here)
                 self.processes[member.process].tell(f"leave {member.name}")
                 member.present, member.back_at = False, now + self.random.uniform(0.2, 6)
                 self.counts["left"] += 1
+        elif kind < 0.9:
+            process = self.random.choice(self.processes)
+            if process and process not in self.thaw_at:
+                process.signal(signal.SIGSTOP)
+                self.thaw_at[process] = now + self.random.uniform(3, 12)
+                self.counts["processes frozen"] += 1
         elif all(self.processes):
             index = self.random.randrange(PROCESSES)
+            self.thaw_at.pop(self.processes[index], None)
             self.processes[index].kill()
             self.processes[index], self.process_back_at[index] = None, now + self.random.uniform(0.2, 9)
             for member in self.members:
@@ -143,11 +159,12 @@ class Churn:
         if stand_still:
             self.observe()
             self.signal_members(signal.SIGCONT)
+            self.thaw_at = {}
         self.counts["nodes killed"] += 1
 
     def signal_members(self, number):
         for process in filter(None, self.processes):
-            process.process.send_signal(number)
+            process.signal(number)
 
     def observe(self):
         """Asks for all committed offsets, as an event of each group."""
