@@ -12,6 +12,7 @@ use super::coordinator::Coordinator;
 use super::effect::{Caller, Now, WaiterId};
 use super::group::{Group, PENDING_MEMBER_BYTES, State, millis};
 use super::member::{Member, Protocol, Waiting, bytes_of_new};
+use super::rebalance::Why;
 use super::reply::{join_error, sync_error};
 use super::timers::{About, Timer};
 use crate::protocol::ErrorCode;
@@ -194,7 +195,7 @@ impl Group {
             return join.refuse(cx, member_id, ErrorCode::GroupMaxSizeReached);
         }
         self.update_member(cx, join, member_id);
-        self.prepare_or_complete(cx, now);
+        self.prepare_or_complete(cx, now, Why::Changed);
     }
 
     /// Takes over what a JoinGroup says of a member, and lets it wait.
@@ -230,7 +231,7 @@ impl Group {
         }
         self.add(id, join.request.protocol_type.as_str(), member);
         self.renew_session_for(cx, now, id, NEW_MEMBER_JOIN_TIMEOUT_MS);
-        self.prepare_or_complete(cx, now);
+        self.prepare_or_complete(cx, now, Why::Joins);
     }
 
     /// A static member is back without its id: it takes the place of what it was before, whoever that is now.
@@ -261,9 +262,9 @@ impl Group {
         self.update_member(cx, join, new_id);
         match self.state {
             State::Stable if self.elect_protocol() == self.protocol => self.store_replacement(cx, now, replacement),
-            State::Stable => drop(self.prepare_or_complete(cx, now)),
+            State::Stable => drop(self.prepare_or_complete(cx, now, Why::Replaced)),
             // The leader may be assigning to the old id just now.
-            State::CompletingRebalance => drop(self.prepare_rebalance(cx, now)),
+            State::CompletingRebalance => drop(self.prepare_rebalance(cx, now, Why::Replaced)),
             State::PreparingRebalance | State::Empty => drop(self.complete_if_all_joined(cx, now)),
         }
     }

@@ -11,6 +11,7 @@ use super::effect::{Effect, Now};
 use super::group::{Group, GroupRecord, State};
 use super::member::{Member, Protocol};
 use super::offsets::Commit;
+use super::rebalance::Why;
 use super::records::{GroupMetadataValue, Key, MemberMetadata, OffsetCommitValue, RecordError};
 use super::timers::Timer;
 use crate::types::Offset;
@@ -91,7 +92,7 @@ impl Coordinator {
             }
             if members.len() > cx.config.max_size {
                 // The limit was lowered: members get the chance to commit before the last ones are turned away.
-                group.prepare_rebalance(cx, now);
+                group.prepare_rebalance(cx, now, Why::TooLarge);
             }
         }
         self.expiry.start(now, self.cx.config.offsets_retention_check_interval_ms);

@@ -5,6 +5,7 @@ use super::coordinator::Coordinator;
 use super::effect::{Now, Reply, WaiterId};
 use super::group::{Group, State};
 use super::member::Waiting;
+use super::rebalance::Why;
 use crate::protocol::ErrorCode;
 use crate::protocol::cold::heartbeat_request::HeartbeatRequestData;
 use crate::protocol::cold::heartbeat_response::HeartbeatResponseData;
@@ -114,7 +115,7 @@ impl Group {
     /// Goes on after members left. Says what was appended.
     fn go_on_without(&mut self, cx: &mut Context, now: Now) -> Option<super::AppendId> {
         match self.state {
-            State::Stable | State::CompletingRebalance => self.prepare_rebalance(cx, now),
+            State::Stable | State::CompletingRebalance => self.prepare_rebalance(cx, now, Why::Leaves),
             State::PreparingRebalance => self.complete_if_all_joined(cx, now),
             State::Empty => None,
         }

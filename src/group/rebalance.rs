@@ -17,13 +17,49 @@ use super::reply::{join_error, sync_error};
 use super::timers::{About, Timer};
 use crate::protocol::ErrorCode;
 
+/// What a rebalance is for, as the operator reads it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Why {
+    Joins,
+    Changed,
+    Replaced,
+    Leaves,
+    Silent,
+    Unsynced,
+    NotStored,
+    TooLarge,
+}
+
+impl Why {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Joins => "a member joins",
+            Self::Changed => "a member or the leader joins again",
+            Self::Replaced => "a static member is back under another id",
+            Self::Leaves => "members leave",
+            Self::Silent => "a member was silent for its session timeout",
+            Self::Unsynced => "members did not sync in time",
+            Self::NotStored => "the assignment could not be stored",
+            Self::TooLarge => "it is larger than group.max.size",
+        }
+    }
+}
+
+/// A group's name for the log: one line, whatever a client has called it, and not too long.
+fn shown(group_id: &str) -> String {
+    let cut = group_id.char_indices().nth(SHOWN_CHARS).map_or(group_id, |(end, _)| &group_id[..end]);
+    cut.escape_debug().to_string()
+}
+
+const SHOWN_CHARS: usize = 200;
+
 impl Group {
     /// Begins a rebalance where that is possible, or ends the join phase of the one under way if it can.
-    pub(super) fn prepare_or_complete(&mut self, cx: &mut Context, now: Now) -> Option<AppendId> {
+    pub(super) fn prepare_or_complete(&mut self, cx: &mut Context, now: Now, why: Why) -> Option<AppendId> {
         if self.is_in(State::PreparingRebalance) {
             self.complete_if_all_joined(cx, now)
         } else {
-            self.prepare_rebalance(cx, now)
+            self.prepare_rebalance(cx, now, why)
         }
     }
 
@@ -34,7 +70,9 @@ impl Group {
     }
 
     /// Calls all members to join. Says what was appended, where it ends at once with an empty group.
-    pub(super) fn prepare_rebalance(&mut self, cx: &mut Context, now: Now) -> Option<AppendId> {
+    pub(super) fn prepare_rebalance(&mut self, cx: &mut Context, now: Now, why: Why) -> Option<AppendId> {
+        let (group, generation, members) = (shown(&self.id), self.generation, self.members.len());
+        tracing::info!(group, generation, members, "groups: preparing to rebalance: {}", why.text());
         if self.is_in(State::CompletingRebalance) {
             self.reset_assignment(cx, now, ErrorCode::RebalanceInProgress);
         }
@@ -91,11 +129,14 @@ impl Group {
         if self.members.is_empty() {
             self.protocol = None;
             self.transition(State::Empty, now);
+            tracing::info!(group = shown(&self.id), generation = self.generation, "groups: empty");
             let value = self.encode(&BTreeMap::new());
             return Some(self.store(cx, now, value, Then::Nothing));
         }
         self.protocol = self.elect_protocol();
         self.transition(State::CompletingRebalance, now);
+        let (group, generation, members) = (shown(&self.id), self.generation, self.members.len());
+        tracing::info!(group, generation, members, "groups: stabilized");
         let ids: Vec<Rc<str>> = self.members.keys().cloned().collect();
         for id in ids {
             if let Some(waiting) = self.take_join(&id) {
@@ -122,7 +163,7 @@ impl Group {
         for id in std::mem::take(&mut self.pending_sync) {
             self.expel(cx, &id, ErrorCode::UnknownMemberId);
         }
-        self.prepare_rebalance(cx, now);
+        self.prepare_rebalance(cx, now, Why::Unsynced);
     }
 
     /// A member was silent for too long, or an id that was given out did not come back.
@@ -133,7 +174,7 @@ impl Group {
         } else if self.members.get(member_id).is_some_and(|member| !member.is_excused()) {
             self.expel(cx, member_id, ErrorCode::UnknownMemberId);
             match self.state {
-                State::Stable | State::CompletingRebalance => drop(self.prepare_rebalance(cx, now)),
+                State::Stable | State::CompletingRebalance => drop(self.prepare_rebalance(cx, now, Why::Silent)),
                 State::PreparingRebalance | State::Empty => self.complete_if_awaited(cx, now),
             }
         }

@@ -10,6 +10,7 @@ use super::coordinator::Coordinator;
 use super::effect::Now;
 use super::group::{Group, State};
 use super::member::Waiting;
+use super::rebalance::Why;
 use super::reply::sync_error;
 use crate::protocol::ErrorCode;
 use crate::protocol::cold::sync_group_request::SyncGroupRequestData;
@@ -117,6 +118,6 @@ impl Group {
     /// The assignment is not in the log: everyone begins again.
     pub(super) fn assign_failed(&mut self, cx: &mut Context, now: Now, error: ErrorCode) {
         self.reset_assignment(cx, now, error);
-        self.prepare_rebalance(cx, now);
+        self.prepare_rebalance(cx, now, Why::NotStored);
     }
 }

@@ -2,6 +2,7 @@
 
 mod faults;
 mod fetch;
+mod groups;
 mod node;
 mod operator;
 

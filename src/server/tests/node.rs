@@ -62,6 +62,7 @@ impl Bench {
         let mut config = Config::new(PathBuf::from("/data"), runtimes.len(), Memory::new(64 << 20));
         config.stop_wait_ms = 2_000;
         config.node_id = self.node_id;
+        config.handlers.offsets_topic.num_partitions = 4;
         let config = Arc::new(config);
         // The other end of a connection to ourselves is the signal.
         self.stop = Some(self.world.connect(&signal).expect("the process lives"));
@@ -148,6 +149,11 @@ impl Client {
     /// Sends a request of a cold API, and decodes the answer.
     pub(super) fn ask<R: Request>(&self, request: &R) -> R::Response {
         self.send(encode_request(8, "test", request).expect("encodes").to_vec());
+        self.answer::<R>()
+    }
+
+    /// Decodes the next answer, which is to a request of this kind.
+    pub(super) fn answer<R: Request>(&self) -> R::Response {
         decode_response::<R>(self.receive().split_off(4).into()).expect("decodes").1
     }
 
