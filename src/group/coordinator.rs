@@ -142,6 +142,8 @@ impl Coordinator {
 
     /// DeleteGroups, as far as it names groups of this coordinator. One named twice is answered once.
     pub fn delete(&mut self, now: Now, group_ids: &[&str], to: WaiterId) -> Vec<Effect> {
+        // A session that is over by now is over, though the timer may come to it later: the group may be empty.
+        self.fire_due(now);
         self.handle_delete(now, group_ids, to);
         self.effects()
     }
@@ -175,9 +177,7 @@ impl Coordinator {
 
     /// Does what is due: sessions, rebalances, expiry. To be called at [`Coordinator::next_deadline`] or soon after.
     pub fn tick(&mut self, now: Now) -> Vec<Effect> {
-        while let Some(entry) = self.cx.timers.pop(now.monotonic_ms) {
-            self.fire(now, entry);
-        }
+        self.fire_due(now);
         self.expire(now);
         self.effects()
     }
@@ -307,6 +307,12 @@ impl Coordinator {
                     }
                 }
             }
+        }
+    }
+
+    fn fire_due(&mut self, now: Now) {
+        while let Some(entry) = self.cx.timers.pop(now.monotonic_ms) {
+            self.fire(now, entry);
         }
     }
 

@@ -17,11 +17,11 @@ class Verdict:
     what: str = ABSENT
     seconds: float = 0.0
     log: str = ""
-    # It failed once and passed when repeated. Both sides get that second try.
-    repeated: bool = False
+    # 2 and more: it failed before, and passed when repeated.
+    tries: int = 1
 
     def __str__(self):
-        return self.what + (" (2nd try)" if self.repeated else "")
+        return self.what + (f" ({self.tries} tries)" if self.tries > 1 else "")
 
 
 def read_allowed(path=ALLOWED):

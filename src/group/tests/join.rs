@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::node::{Joiner, Node, code, subscription, sync_request, text};
-use crate::group::{AppendFailure, Caller, Config, Reply};
+use super::node::{GROUP, Joiner, Node, code, subscription, sync_request, text};
+use crate::group::{AppendFailure, Caller, Config, Effect, Reply, WaiterId};
 use crate::protocol::ErrorCode;
 
 #[test]
@@ -293,4 +293,23 @@ fn everything_that_waits_is_answered_when_the_coordinator_goes_away() {
     let caller = Caller { client_id: "c", client_host: "/127.0.0.1", version: 5 };
     let effects = node.coordinator.sync(node.now(), caller, &sync_request("m", 1, &[]), waits);
     assert_eq!(effects.len(), 1);
+}
+
+#[test]
+fn a_session_that_is_over_keeps_no_group_from_being_deleted() {
+    let mut node = Node::default();
+    node.stable();
+    let delete = |node: &mut Node| {
+        let effects = node.coordinator.delete(node.now(), &[GROUP], WaiterId(u64::MAX));
+        let answers = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Reply { reply: Reply::Delete(results), .. } => Some(code(results[0].error_code)),
+            _ => None,
+        });
+        answers.last()
+    };
+    // The clock goes on and nobody ticks.
+    node.now_ms += 9_999;
+    assert_eq!(delete(&mut node), Some(ErrorCode::NonEmptyGroup));
+    node.now_ms += 1;
+    assert_eq!(delete(&mut node), None, "its tombstones are on their way");
 }
