@@ -1,6 +1,8 @@
 """What the examples share: where the node is, an empty topic, and a group's member that polls in a thread of its own."""
 import argparse
 import os
+import socket
+import sys
 import threading
 import time
 import traceback
@@ -14,7 +16,13 @@ def bootstrap_server(text):
     """The address given by --bootstrap-server; `text` is the example's own explanation, printed by --help."""
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bootstrap-server", default="localhost:9092", metavar="HOST:PORT")
-    return parser.parse_args().bootstrap_server
+    server = parser.parse_args().bootstrap_server
+    host, _, port = server.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, ValueError) as error:
+        sys.exit(f"No node answers at {server!r} ({error}). Start one, for example with: cargo run --release")
+    return server
 
 
 def fresh_topic(server, name, partitions):

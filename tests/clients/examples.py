@@ -12,6 +12,7 @@ import unittest
 
 import harness
 from harness import CLIENTS, ROOT, ClientTest
+from node import free_port  # its folder is named by harness
 
 EXAMPLES = ROOT / "scripts/examples"
 PYTHON = CLIENTS / "examples/bin/python"
@@ -83,6 +84,12 @@ class Examples(ClientTest):
         wrong = difference(promised(name), done.stdout.splitlines())
         self.assertIsNone(wrong, f"{name}: {wrong}\n{said}")
         self.assertEqual(done.stderr, "", "nothing else is printed")
+
+    def test_without_a_node_an_example_says_so(self):
+        command = [PYTHON, EXAMPLES / "one_partition.py", "--bootstrap-server", f"127.0.0.1:{free_port()}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertRegex(done.stderr, r"\ANo node answers at '127\.0\.0\.1:\d+' \(.*\)\. Start one, .*\n\Z")
 
     def test_an_example_can_be_run_again_on_the_same_node(self):
         with self.broker() as server:
