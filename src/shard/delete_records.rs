@@ -17,13 +17,14 @@ pub struct DeleteQuery {
     pub before: Offset,
 }
 
+/// A log and where it shall start.
+type Raise<E> = (Rc<Log<E>>, Offset);
+
 impl<E: Env> Shard<E> {
     /// Deletes records; answers where each log starts then. All queries share what makes them durable.
     pub async fn delete_records(&self, queries: &[DeleteQuery]) -> Vec<Result<Offset, Error>> {
-        let checked: Vec<Result<(Rc<Log<E>>, Offset), Error>> =
-            queries.iter().map(|query| self.deletable(query)).collect();
-        let wanted: Vec<(Rc<Log<E>>, Offset)> =
-            checked.iter().filter_map(|checked| checked.as_ref().ok().cloned()).collect();
+        let checked: Vec<Result<Raise<E>, Error>> = queries.iter().map(|query| self.deletable(query)).collect();
+        let wanted: Vec<Raise<E>> = checked.iter().filter_map(|checked| checked.as_ref().ok().cloned()).collect();
         let mut raised = self.store().raise_log_starts(&wanted).await.into_iter();
         let answer = |checked: Result<_, Error>| {
             checked?;
@@ -33,7 +34,7 @@ impl<E: Env> Shard<E> {
         checked.into_iter().map(answer).collect()
     }
 
-    fn deletable(&self, query: &DeleteQuery) -> Result<(Rc<Log<E>>, Offset), Error> {
+    fn deletable(&self, query: &DeleteQuery) -> Result<Raise<E>, Error> {
         let partition = self.partition(query.id).ok_or(Error::NotHere)?;
         let offset = partition.deletable(query.before)?;
         Ok((Rc::clone(partition.log()), offset))

@@ -12,8 +12,9 @@
 //! those before it as they were. They go when its own cover every log (`recovery::Found::finish`).
 //!
 //! **Invariants.** 1. Everything in a checkpoint was durable before its file was written (`store` waits for it). 2. A
-//! checkpoint is a hint that saves reading: nothing acknowledged depends on it alone, except after a clean stop, which
-//! [`Checkpoint::clean_stop`] and `.kafka_cleanshutdown` prove together. 3. A file that fails its checks is as good as none:
+//! checkpoint is a hint that saves reading: no acknowledged record depends on it alone, except after a clean stop, which
+//! [`Checkpoint::clean_stop`] and `.kafka_cleanshutdown` prove together. Where a log starts within its first segment no other
+//! file says: whoever deletes records waits for the checkpoint that does (`log_start`). 3. A file that fails its checks is as good as none:
 //! access is checked (bytecheck) after the checksum, so that no byte of it is trusted before.
 
 use rkyv::rancor;

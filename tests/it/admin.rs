@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::process::Command;
 
 use ringmain::protocol::ApiKey;
 use ringmain::protocol::cold::{KafkaString, Request, decode_response, encode_request};
@@ -18,7 +19,7 @@ use ringmain::protocol::cold::{
     list_partition_reassignments_request as reassigned,
 };
 
-use crate::node::{Node, scratch};
+use crate::node::{Node, PROGRAM, scratch};
 use crate::raw::{Raw, batch, fetch_frame, is_served};
 
 fn ask<R: Request>(raw: &mut Raw, request: &R) -> R::Response {
@@ -114,10 +115,28 @@ fn deleted_records_stay_deleted_when_the_node_is_killed_after_the_answer() {
     let mut raw = Raw::connect(node.address);
     assert_eq!(raw.produce(-1, "kept", 0, &batch(1, 10)), Some(0));
     assert_eq!((offset(&mut raw, "kept", -2), offset(&mut raw, "kept", -1)), (10, 11));
-    node.stop();
+    assert_eq!(delete_before(&mut raw, &[("kept", 0, -1), ("gone", 0, 70)]), [(0, 11), (0, 70)]);
+    node.kill();
+    // The files that Kafka reads say it, too.
+    let data = dir.path().join("data");
+    for command in ["close", "verify"] {
+        let done = Command::new(PROGRAM).args(["log", command]).arg(&data).output().expect("the program runs");
+        assert!(done.status.success(), "{done:?}");
+    }
+    let mut starts: Vec<String> = std::fs::read_to_string(data.join("log-start-offset-checkpoint"))
+        .expect("written")
+        .lines()
+        .skip(2)
+        .map(str::to_owned)
+        .collect();
+    starts.sort();
+    assert_eq!(starts, ["gone 0 70", "kept 0 11"]);
 }
 
-type Change<'a> = (i8, &'a str, Vec<(&'a str, i8, Option<&'a str>)>);
+/// Key, operation, value.
+type Operation<'a> = (&'a str, i8, Option<&'a str>);
+/// Type and name of a resource, and what becomes of it.
+type Change<'a> = (i8, &'a str, Vec<Operation<'a>>);
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
@@ -184,6 +203,24 @@ fn described(raw: &mut Raw, resource_type: i8, name: &str) -> Result<Shown, (i16
     Ok(answer.configs.iter().map(entry).collect())
 }
 
+/// Changes of a topic that are refused, with Kafka's code and text.
+const REFUSED: [(Operation<'_>, i16, &str); 6] = [
+    (
+        ("retention.bytes", SET, Some("abc")),
+        40,
+        "Invalid value abc for configuration retention.bytes: Not a number of type LONG",
+    ),
+    (
+        ("segment.bytes", SET, Some("1")),
+        40,
+        "Invalid value 1 for configuration segment.bytes: Value must be at least 1048576",
+    ),
+    (("retentoin.bytes", SET, Some("1")), 40, "Unknown topic config name: retentoin.bytes"),
+    (("retention.bytes", APPEND, Some("1")), 40, "Can't APPEND to key retention.bytes because its type is not LIST."),
+    (("retention.bytes", SET, None), 42, "Null value not supported for : retention.bytes"),
+    (("retention.bytes", 9, Some("1")), 42, "Unknown operation type 9"),
+];
+
 #[test]
 fn topic_configs_are_changed_checked_and_kept() {
     let dir = scratch();
@@ -204,27 +241,7 @@ fn topic_configs_are_changed_checked_and_kept() {
     for partition in 0..2 {
         assert_eq!(raw.produce(-1, "t", partition, &batch(1, 1000)), Some(10), "MESSAGE_TOO_LARGE");
     }
-    let refused = [
-        (
-            ("retention.bytes", SET, Some("abc")),
-            40,
-            "Invalid value abc for configuration retention.bytes: Not a number of type LONG",
-        ),
-        (
-            ("segment.bytes", SET, Some("1")),
-            40,
-            "Invalid value 1 for configuration segment.bytes: Value must be at least 1048576",
-        ),
-        (("retentoin.bytes", SET, Some("1")), 40, "Unknown topic config name: retentoin.bytes"),
-        (
-            ("retention.bytes", APPEND, Some("1")),
-            40,
-            "Can't APPEND to key retention.bytes because its type is not LIST.",
-        ),
-        (("retention.bytes", SET, None), 42, "Null value not supported for : retention.bytes"),
-        (("retention.bytes", 9, Some("1")), 42, "Unknown operation type 9"),
-    ];
-    for (change, code, message) in refused {
+    for (change, code, message) in REFUSED {
         assert_eq!(one(&mut raw, change), (code, message.to_owned()));
     }
     let compacted = one(&mut raw, ("cleanup.policy", APPEND, Some("compact")));
