@@ -53,6 +53,9 @@ fn shown(group_id: &str) -> String {
 
 const SHOWN_CHARS: usize = 200;
 
+/// The least time between two looks at a rebalance that nobody joins: clients may say that they have none at all.
+const RETRY_MS_MIN: u64 = 1_000;
+
 impl Group {
     /// Begins a rebalance where that is possible, or ends the join phase of the one under way if it can.
     pub(super) fn prepare_or_complete(&mut self, cx: &mut Context, now: Now, why: Why) -> Option<AppendId> {
@@ -120,7 +123,7 @@ impl Group {
         }
         if !self.members.is_empty() && !self.elect_leader() {
             // Static members alone, and none of them is back: their sessions decide.
-            let timeout_ms = self.rebalance_timeout_ms();
+            let timeout_ms = self.rebalance_timeout_ms().max(RETRY_MS_MIN);
             self.start_join_timer(cx, now, timeout_ms);
             return None;
         }

@@ -40,8 +40,8 @@ pub(super) struct Node {
     pub(super) in_flight: VecDeque<(AppendId, Vec<NewRecord>)>,
     /// Whether batches are durable as they come.
     pub(super) durable_at_once: bool,
-    replies: Vec<(WaiterId, Reply)>,
-    waiters: u64,
+    pub(super) replies: Vec<(WaiterId, Reply)>,
+    pub(super) waiters: u64,
 }
 
 pub(super) fn text(text: &str) -> KafkaString {
@@ -143,7 +143,7 @@ impl Node {
             waiters: 0,
         };
         let effects = node.coordinator.loaded(node.now());
-        node.take(effects);
+        node.run(effects);
         node
     }
 
@@ -165,7 +165,7 @@ impl Node {
             self.coordinator.replay(Offset(offset), key, value.as_deref()).expect("our own record");
         }
         let effects = self.coordinator.loaded(self.now());
-        self.take(effects);
+        self.run(effects);
     }
 
     /// Lets time pass, with all that becomes due meanwhile.
@@ -174,12 +174,12 @@ impl Node {
         while let Some(due) = self.coordinator.next_deadline().filter(|due| *due <= until) {
             self.now_ms = self.now_ms.max(due);
             let effects = self.coordinator.tick(self.now());
-            self.take(effects);
+            self.run(effects);
         }
         self.now_ms = until;
     }
 
-    fn take(&mut self, effects: Vec<Effect>) {
+    pub(super) fn run(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
                 Effect::Reply { to, reply } => {
@@ -205,7 +205,7 @@ impl Node {
         let base = Offset(i64::try_from(self.log.len()).expect("a short log"));
         self.log.extend(records.into_iter().map(|record| (record.key.expect("a key"), record.value)));
         let effects = self.coordinator.appended(self.now(), id, Ok(base));
-        self.take(effects);
+        self.run(effects);
         true
     }
 
@@ -213,7 +213,7 @@ impl Node {
     pub(super) fn fail_one(&mut self, failure: AppendFailure) {
         let (id, _) = self.in_flight.pop_front().expect("a batch in flight");
         let effects = self.coordinator.appended(self.now(), id, Err(failure));
-        self.take(effects);
+        self.run(effects);
     }
 
     pub(super) fn waiter(&mut self) -> WaiterId {
@@ -231,7 +231,7 @@ impl Node {
         let to = self.waiter();
         let caller = Caller { client_id: joiner.client_id, client_host: "/127.0.0.1", version: joiner.version };
         let effects = self.coordinator.join(self.now(), caller, &joiner.request(), to);
-        self.take(effects);
+        self.run(effects);
         to
     }
 
@@ -261,7 +261,7 @@ impl Node {
         let to = self.waiter();
         let caller = Caller { client_id: "client", client_host: "/127.0.0.1", version };
         let effects = self.coordinator.sync(self.now(), caller, &request, to);
-        self.take(effects);
+        self.run(effects);
         to
     }
 
@@ -290,7 +290,7 @@ impl Node {
         };
         let to = self.waiter();
         let effects = self.coordinator.heartbeat(self.now(), &request, to);
-        self.take(effects);
+        self.run(effects);
         match self.reply(to) {
             Some(Reply::Heartbeat(response)) => code(response.error_code),
             other => panic!("{other:?}"),
@@ -312,7 +312,7 @@ impl Node {
         let to = self.waiter();
         let caller = Caller { client_id: "client", client_host: "/127.0.0.1", version };
         let effects = self.coordinator.leave(self.now(), caller, &request, to);
-        self.take(effects);
+        self.run(effects);
         match self.reply(to) {
             Some(Reply::Leave(response)) => *response,
             other => panic!("{other:?}"),
@@ -327,7 +327,7 @@ impl Node {
         let to = self.waiter();
         let known = |name: &str| (name != "unknown").then_some(TopicId([7; 16]));
         let effects = self.coordinator.commit(self.now(), version, commit, &known, to);
-        self.take(effects);
+        self.run(effects);
         to
     }
 
