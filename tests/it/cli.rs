@@ -229,4 +229,28 @@ fn topics_are_made_shown_and_deleted_over_the_network() {
     expect(&topics(&["list"]), 1, &["Is a node running there?"]);
 }
 
+#[test]
+fn topics_are_altered_over_the_network() {
+    let dir = scratch();
+    let node = Node::start(dir.path());
+    let server = node.bootstrap();
+    let topics = |arguments: &[&str]| ringmain(&[&["topics", "--bootstrap-server", &server], arguments].concat());
+    expect(&topics(&["create", "orders", "--partitions", "2", "--config", "segment.ms=60000"]), 0, &[]);
+    let change =
+        ["alter", "orders", "--config", "retention.ms=5000", "--delete-config", "segment.ms", "--partitions", "3"];
+    expect(&topics(&change), 0, &["altered orders: retention.ms=5000 segment.ms as the node has it 3 partitions"]);
+    let described = topics(&["describe", "orders"]);
+    expect(&described, 0, &["3 partitions", "retention.ms=5000"]);
+    assert!(!said(&described).contains("segment.ms"), "{}", said(&described));
+    expect(&topics(&["alter", "orders", "--partitions", "3"]), 1, &["orders: INVALID_PARTITIONS"]);
+    expect(
+        &topics(&["alter", "orders", "--config", "retention.mss=1"]),
+        1,
+        &["orders: INVALID_CONFIG", "retention.ms"],
+    );
+    expect(&topics(&["alter", "nothing", "--config", "retention.ms=1"]), 1, &["nothing: UNKNOWN_TOPIC_OR_PARTITION"]);
+    expect(&topics(&["alter", "orders", "--config", "retention.ms"]), 2, &["key=value"]);
+    expect(&topics(&["alter", "orders"]), 2, &["--config"]);
+}
+
 const NOBODY: u32 = 65534;

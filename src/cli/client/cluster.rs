@@ -55,8 +55,13 @@ impl Cluster {
     /// Connects to the bootstrap address, a `host:port`.
     pub(in crate::cli) fn open(bootstrap: &str, stop: &Stop) -> Result<Self, Error> {
         let first = Some(Connection::open(bootstrap, stop)?);
+        Ok(Self { first, ..Self::unconnected(bootstrap, stop) })
+    }
+
+    /// As [`Self::open`], when something is asked.
+    pub(super) fn unconnected(bootstrap: &str, stop: &Stop) -> Self {
         let (brokers, connections) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { bootstrap: bootstrap.to_owned(), stop: stop.clone(), first, brokers, connections })
+        Self { bootstrap: bootstrap.to_owned(), stop: stop.clone(), first: None, brokers, connections }
     }
 
     /// The flag that ends every wait.

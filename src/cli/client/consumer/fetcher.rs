@@ -172,7 +172,8 @@ fn run<'scope>(
     while !shared.is_over() {
         let ended = if broker < 0 { shared.leaderless() } else { converse(shared, broker, filled, &mut last_good) };
         match ended {
-            Ok(()) | Err(Error::Stopped) => {}
+            Ok(()) => last_good = Instant::now(),
+            Err(Error::Stopped) => {}
             Err(error) if error.is_retriable() && last_good.elapsed() < PATIENCE => {
                 sleep(BACKOFF);
                 if let Ok(topic) = shared.refresh() {

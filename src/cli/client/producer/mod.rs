@@ -14,6 +14,8 @@
 mod batch;
 mod partitioner;
 mod queue;
+#[cfg(test)]
+mod queue_tests;
 mod sender;
 
 use std::thread;
