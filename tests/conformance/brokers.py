@@ -58,7 +58,8 @@ def write_scripts(libs):
     (KAFKA_HOME / "bin").mkdir(exist_ok=True)
     for name, main in SCRIPTS.items():
         script = KAFKA_HOME / "bin" / name
-        script.write_text(f'#!/bin/sh\nexec java -Xmx256m -XX:TieredStopAtLevel=1 -cp "{libs}/*:${{CLASSPATH:-}}" {main} "$@"\n')
+        java = f'java -Xmx256m -XX:TieredStopAtLevel=1 -cp "{libs}/*:${{CLASSPATH:-}}"'
+        script.write_text(f'#!/bin/sh\nexec {java} {main} "$@"\n')
         script.chmod(0o755)
 
 

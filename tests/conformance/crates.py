@@ -72,7 +72,8 @@ class Crate(Suite):
         messages = self.directory / "build.json"
         features = ["--features", ",".join(self.features)] if self.features else []
         shell.build(f"{self.name}, cargo test --no-run (some minutes)",
-                    ["cargo", "test", "--tests", "--no-run", "--message-format=json", *features], log, source, env, stdout=messages)
+                    ["cargo", "test", "--tests", "--no-run", "--message-format=json", *features], log, source, env,
+                    stdout=messages)
         binaries = {}
         for line in messages.read_text().splitlines():
             message = json.loads(line)
@@ -96,7 +97,8 @@ class Crate(Suite):
     def verdicts(self, unit, address, log, seconds):
         name, test = unit.split(":", 1)
         binary = self.binaries()[name]
-        code = shell.run([binary, "--exact", test, "--nocapture"], log, seconds, self.directory / "source", self.environment(address))
+        code = shell.run([binary, "--exact", test, "--nocapture"], log, seconds, self.directory / "source",
+                         self.environment(address))
         if code != 0:
             return {unit: FAIL}
         text = log.read_text(errors="replace")

@@ -34,7 +34,8 @@ class Kgo(Suite):
         for file in ("go.mod", "go.sum"):
             (module / file).write_bytes((ROOT / "tests/conformance/kgo" / file).read_bytes())
         log = self.directory / "build.log"
-        shell.build("franz-go from the Go proxy", ["go", "list", "-json=Dir", PACKAGE], log, module, stdout=self.directory / "package.json")
+        shell.build("franz-go from the Go proxy", ["go", "list", "-json=Dir", PACKAGE], log, module,
+                    stdout=self.directory / "package.json")
         shell.build("franz-go kgo, go test -c (some minutes)", ["go", "test", "-c", "-o", self.binary, PACKAGE], log, module)
 
     def units(self):
@@ -44,7 +45,8 @@ class Kgo(Suite):
     def verdicts(self, unit, address, log, seconds):
         source = json.loads((self.directory / "package.json").read_text())["Dir"]
         shell.run(
-            [self.binary, "-test.v", "-test.run", f"^{unit}$", f"-test.timeout={seconds:.0f}s"], log, seconds + 5, cwd=source,
+            [self.binary, "-test.v", "-test.run", f"^{unit}$", f"-test.timeout={seconds:.0f}s"],
+            log, seconds + 5, cwd=source,
             env={"KGO_SEEDS": address, "KGO_TEST_RF": "1", "KGO_TEST_RECORDS": "5000", "KGO_TEST_MAX_TOPIC_PARTS": "4"})
         said = re.findall(r"^ *--- (PASS|FAIL|SKIP): (\S+) \(", log.read_text(errors="replace"), re.MULTILINE)
         found = {name: SAID[word] for word, name in said}
