@@ -126,7 +126,7 @@ def clients(count):
 
 def row(node, client, path, expected, size):
     """Writes and reads once; prints the figures. Answers whether the bytes are the same."""
-    topic = f"lines-{client.name.split()[0]}"
+    topic = f"lines-{client.name.split()[0].rstrip(',')}"
     harness.ringmain("topics", "create", topic, "--partitions", "1", "--bootstrap-server", node.address)
     with open(path, "rb") as lines:
         wrote, _ = timed(client.write(node.address, topic, path), stdin=lines, stdout=subprocess.DEVNULL)
