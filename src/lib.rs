@@ -34,7 +34,7 @@
 //! | 8 | [`config`] | Kafka's keys from file, environment and flags, merged into each module's own `Config` |
 //! | 7 | [`server`] | connections, frames, replies in order; the only writer to a socket |
 //! | 6 | [`handlers`] | Kafka's semantics, one file per API |
-//! | 5 | [`shard`] | one core's world: its partitions, the way to those of other shards, its mailbox |
+//! | 5 | [`shard`] | one core's world: its partitions and group coordinators, the way to those of other shards, its mailbox |
 //! | 4 | [`partition`], [`metadata`], [`group`] | a log with Kafka's meaning; the image of topics and its records; consumer groups and their offsets |
 //! | 3 | [`storage`] | the log on disk: segments, journal, commit windows, recovery, retention |
 //! | 2 | [`protocol`] | the wire codec: hot views, cold codec, API keys, error codes |
@@ -56,6 +56,8 @@
 //!           socket <- server::reply <- handlers::produce <= written (acks=1) or durable (acks=all)
 //! Fetch     server::connection -> handlers::fetch -> shard (0 or 1 hop) -> partition.fetch -> storage: read plan
 //!           socket <- server::reply: bytes in memory by send, file ranges by sendfile <= where the batches are
+//! Group     server::connection -> handlers::{join_group, offset_commit, ...} -> shard::groups (0 or 1 hop) -> group: decides
+//!           socket <- server::reply <- handlers <= when it may be seen <- its records in __consumer_offsets, durable
 //! ```
 //!
 //! # Where to start reading
