@@ -18,8 +18,10 @@ pub(super) type Key = (&'static str, i32);
 #[derive(Debug, Default)]
 pub(super) struct Checker {
     fault: Option<String>,
-    /// Who owns a partition, by group and generation: instance or member id.
-    owners: HashMap<(&'static str, i32, i32), String>,
+    /// Who owns a partition, by group, its life, and generation: instance or member id.
+    owners: HashMap<(&'static str, u64, i32, i32), String>,
+    /// How often a group was deleted, as one is that is empty and has committed nothing: then generations begin again.
+    lives: HashMap<&'static str, u64>,
     /// The last generation in which a member was given partitions.
     synced: HashMap<(&'static str, String), i32>,
     /// The newest generation that a group has begun, as far as its node knows.
@@ -113,11 +115,12 @@ impl Checker {
         assignment: (i32, &[i32]),
     ) {
         let (assigned_in, partitions) = assignment;
+        let life = self.lives.get(group).copied().unwrap_or(0);
         if !partitions.is_empty() && assigned_in != generation {
             self.fail(format!("{group}: {identity} got in generation {generation} what {assigned_in} assigned"));
         }
         for partition in partitions {
-            let owner = self.owners.entry((group, generation, *partition)).or_insert_with(|| identity.to_owned());
+            let owner = self.owners.entry((group, life, generation, *partition)).or_insert_with(|| identity.to_owned());
             if owner != identity {
                 let other = owner.clone();
                 self.fail(format!("{group}: {partition} in generation {generation} is of {other} and {identity}"));
@@ -131,6 +134,15 @@ impl Checker {
         self.synced.insert((group, member_id.to_owned()), generation);
         let assigned = self.assigned.entry(group).or_default();
         *assigned = generation.max(*assigned);
+    }
+
+    /// A group's tombstone was appended.
+    pub(super) fn deleted(&mut self, group: &str) {
+        for known in ["a", "b"].into_iter().filter(|known| *known == group) {
+            *self.lives.entry(known).or_default() += 1;
+            self.current.remove(known);
+            self.assigned.remove(known);
+        }
     }
 
     /// The generation that a commit has to have now, at the least.

@@ -411,8 +411,12 @@ impl World {
         let count = records.len();
         for record in records {
             let key = record.key.expect("records of groups have keys");
-            if let (Ok(Key::OffsetCommit { .. }), Some(value)) = (Key::decode(&key), &record.value) {
-                self.checker.appended(OffsetCommitValue::decode(value).expect("our own").offset);
+            match (Key::decode(&key).expect("our own"), &record.value) {
+                (Key::OffsetCommit { .. }, Some(value)) => {
+                    self.checker.appended(OffsetCommitValue::decode(value).expect("our own").offset);
+                }
+                (Key::GroupMetadata { group }, None) => self.checker.deleted(group),
+                _ => {}
             }
             self.log.push_back((key, record.value));
         }
