@@ -446,10 +446,8 @@ fn kill_9_leaves_members_generations_and_every_acknowledged_commit() {
 fn a_rebalance_of_fifty_ends_soon_after_the_last_join() {
     let (_dir, mut node) = started();
     // The best of a few: others may want the cores at any moment.
-    let took = (0..5).map(|round| rebalance_of_fifty(&node, &format!("big-{round}")));
-    let best = took.inspect(|took| println!("{took:?} from the last join to the last assignment"));
-    let is_soon = |took: Duration| took < Duration::from_millis(200);
-    assert!(best.into_iter().any(is_soon), "every one of them took longer");
+    let mut took = (0..5).map(|round| rebalance_of_fifty(&node, &format!("big-{round}")));
+    assert!(took.any(|took| took < Duration::from_millis(200)), "every one of them took longer");
     node.stop();
 }
 

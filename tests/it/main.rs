@@ -13,7 +13,6 @@ mod cli;
 mod cli_data;
 mod clients_rdkafka;
 mod copies;
-#[expect(clippy::print_stdout, reason = "the full size of a load tells its time")]
 mod groups;
 mod kill9;
 mod log_commands;
