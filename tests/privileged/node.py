@@ -4,6 +4,7 @@ import pathlib
 import re
 import signal
 import socket
+import struct
 import subprocess
 import time
 
@@ -35,12 +36,19 @@ class Node:
         while time.monotonic() < until:
             if self.process.poll() is not None:
                 raise AssertionError(f"the node ended with {self.process.returncode}:\n{self.log()}")
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
+            if self.answers():
                 return
-            except OSError:
-                time.sleep(0.01)
+            time.sleep(0.01)
         raise AssertionError(f"the node did not answer within {timeout} s:\n{self.log()}")
+
+    def answers(self):
+        """Whether it answers a request. A connection alone says nothing: the listener of a killed node takes them for a while."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 1) as probe:
+                probe.sendall(struct.pack(">ihhih", 10, 18, 0, 1, -1))  # ApiVersions 0 of no client id
+                return len(probe.recv(4)) > 0
+        except OSError:
+            return False
 
     def log(self):
         return re.sub(r"\x1b\[[0-9;]*m", "", self.log_path.read_text(errors="replace"))
