@@ -12,7 +12,7 @@ use ringmain::protocol::{ApiKey, ErrorCode, Frame, RequestHeader, fetch, produce
 use ringmain::record::build::{BatchBuilder, NewRecord};
 use ringmain::record::crc::{self, HeaderStamp};
 use ringmain::record::{CheckRules, HEADER_BYTES, Records, TimestampType, check};
-use ringmain::types::Offset;
+use ringmain::types::{Offset, TopicId};
 
 const NOW_MS: i64 = 1_700_000_000_000;
 /// Sizes of a batch: one small record, and 16 and 64 KiB of records of 1 KiB.
@@ -160,7 +160,7 @@ fn replies(c: &mut Criterion) {
         group.bench_function(format!("fetch/{partitions}"), |b| {
             b.iter(|| {
                 let mut encoder = fetch::ResponseEncoder::new(black_box(&header), 0, ErrorCode::None, 1);
-                encoder.topic("topic", partitions);
+                encoder.topic("topic", TopicId::ZERO, partitions);
                 for _ in 0..partitions {
                     encoder.partition(&fetch::PartitionData::default(), 65_536);
                 }

@@ -35,7 +35,7 @@ use crate::protocol::{ErrorCode, Frame, RequestHeader};
 use crate::record::HEADER_BYTES;
 use crate::shard::{self, Answer, Call, FetchBudget, FetchItem, Fetched, RemoteWatch, WatchItem, before};
 use crate::storage::{Part, Place};
-use crate::types::{Offset, PartitionId, ShardId};
+use crate::types::{Offset, PartitionId, ShardId, TopicId};
 
 pub(super) fn handle<E: Env>(handlers: &Rc<Handlers<E>>, frame: &Frame) -> Started<E> {
     let request = match Request::parse(frame) {
@@ -66,7 +66,8 @@ struct Fetching<E: Env> {
     max_bytes: usize,
     min_bytes: usize,
     until_ns: u64,
-    topics: Vec<(Arc<str>, usize)>,
+    /// Name, id and how many partitions.
+    topics: Vec<(Arc<str>, TopicId, usize)>,
     partitions: Vec<Slot<E>>,
     /// The partitions that exist, by shard: which slots, in request order.
     groups: Vec<(ShardId, Vec<usize>)>,
@@ -103,17 +104,21 @@ impl<E: Env> Slot<E> {
 
 impl<E: Env> Fetching<E> {
     fn new(handlers: &Rc<Handlers<E>>, request: &Request<'_>) -> Self {
-        let image = handlers.shard.image();
+        let (image, by_id) = (handlers.shard.image(), request.by_id());
         let (mut topics, mut partitions) = (Vec::with_capacity(request.topic_count()), Vec::new());
         let mut groups: Vec<(ShardId, Vec<usize>)> = Vec::new();
         for asked in request.topics() {
-            let topic = image.topic(&asked.name);
+            let topic = if by_id { image.topic_by_id(asked.id) } else { image.topic(&asked.name) };
+            let unknown = match topic {
+                None if by_id => ErrorCode::UnknownTopicId,
+                _ => ErrorCode::UnknownTopicOrPartition,
+            };
             let name = topic.map_or_else(|| Arc::from(&*asked.name), |topic| Arc::clone(&topic.name));
-            topics.push((name, asked.partition_count()));
+            topics.push((name, asked.id, asked.partition_count()));
             for asked in asked.partitions() {
                 let found = topic.and_then(|topic| Some((topic.id, topic.partition(asked.partition)?)));
                 let state = match found {
-                    None => State::Refused(ErrorCode::UnknownTopicOrPartition),
+                    None => State::Refused(unknown),
                     Some((topic_id, partition)) => match partition.shard {
                         None => State::Refused(ErrorCode::NotLeaderOrFollower),
                         Some(shard) => {
@@ -301,8 +306,8 @@ impl<E: Env> Fetching<E> {
         let mut encoder = ResponseEncoder::new(header, 0, ErrorCode::None, self.topics.len());
         let mut records = Vec::with_capacity(self.partitions.len());
         let mut slots = self.partitions.into_iter();
-        for (name, partition_count) in &self.topics {
-            encoder.topic(name, *partition_count);
+        for (name, id, partition_count) in &self.topics {
+            encoder.topic(name, *id, *partition_count);
             for slot in slots.by_ref().take(*partition_count) {
                 let mut data = PartitionData { partition: slot.asked.partition, ..PartitionData::default() };
                 let (bytes, parts) = match slot.state {

@@ -152,7 +152,8 @@ impl ApiKey {
         let (min, max, flexible) = match self {
             // Shown from 0 because librdkafka takes features from it (KAFKA-18659); served from 3.
             Self::Produce => (0, 9, 9),
-            Self::Fetch => (4, 12, 12),
+            // By topic ids at its top: @platformatic/kafka takes no version with names.
+            Self::Fetch => (4, 13, 12),
             Self::ListOffsets => (1, 11, 6),
             Self::Metadata => (0, 12, 9),
             Self::ApiVersions => (0, 4, 3),

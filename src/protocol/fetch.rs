@@ -1,11 +1,11 @@
-//! Fetch, versions 4 to 12: a view over the request where it lies, and a response that leaves room for records.
+//! Fetch, versions 4 to 13: a view over the request where it lies, and a response that leaves room for records.
 //!
 //! ```text
 //!   replicaId maxWaitMs minBytes maxBytes isolationLevel sessionId:7 sessionEpoch:7
-//!     [ topic [ partition currentLeaderEpoch:9 fetchOffset lastFetchedEpoch:12 logStartOffset:5 partitionMaxBytes ] ]
-//!     [ forgotten topic [ partition ] ]:7 rackId:11 (tags: 0 clusterId)
-//!   throttleTimeMs errorCode:7 sessionId:7 [ topic [ partitionIndex errorCode highWatermark lastStableOffset
-//!     logStartOffset:5 abortedTransactions? preferredReadReplica:11 records ] ]
+//!     [ topic|topicId:13 [ partition currentLeaderEpoch:9 fetchOffset lastFetchedEpoch:12 logStartOffset:5 partitionMaxBytes ] ]
+//!     [ forgotten topic|topicId:13 [ partition ] ]:7 rackId:11 (tags: 0 clusterId)
+//!   throttleTimeMs errorCode:7 sessionId:7 [ topic|topicId:13 [ partitionIndex errorCode highWatermark
+//!     lastStableOffset logStartOffset:5 abortedTransactions? preferredReadReplica:11 records ] ]
 //! ```
 //! The response never holds record bytes: [`ResponseEncoder::finish`] gives pieces of encoded bytes with
 //! [`ResponsePart::Records`] between them, whose bytes the sender puts there. Records are never null (librdkafka fails
@@ -21,11 +21,12 @@ use super::error_code::ErrorCode;
 use super::frame::{Frame, RequestHeader};
 use super::reader::Reader;
 use super::writer::Writer;
+use crate::types::TopicId;
 
 /// A Fetch request, as a view of its frame.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
-    /// The version, 4 to 12.
+    /// The version, 4 to 13.
     pub version: i16,
     /// -1 from a consumer, a broker's id from a follower.
     pub replica_id: i32,
@@ -48,8 +49,10 @@ pub struct Request<'a> {
 /// One topic of a request.
 #[derive(Clone, Debug)]
 pub struct Topic<'a> {
-    /// Its name, as the client wrote it.
+    /// Its name, as the client wrote it; empty from version 13 on.
     pub name: Cow<'a, str>,
+    /// Its id, from version 13 on; zero before.
+    pub id: TopicId,
     version: i16,
     partition_count: usize,
     partitions: Reader<'a>,
@@ -72,9 +75,24 @@ pub struct Partition {
     pub partition_max_bytes: i32,
 }
 
-/// Name and partition count of an empty topic, in the compact and in the older encoding.
-fn topic_bytes_min(flexible: bool) -> usize {
-    if flexible { 3 } else { 6 }
+/// The version from which on topics go by their ids.
+const IDS_SINCE: i16 = 13;
+
+/// An empty topic with an id, with a compact name and with a name in the older encoding.
+fn topic_bytes_min(version: i16, flexible: bool) -> usize {
+    match (version >= IDS_SINCE, flexible) {
+        (true, _) => 18,
+        (false, true) => 3,
+        (false, false) => 6,
+    }
+}
+
+fn read_topic<'a>(reader: &mut Reader<'a>, version: i16) -> Result<(Cow<'a, str>, TopicId), DecodeError> {
+    if version >= IDS_SINCE {
+        Ok((Cow::Borrowed(""), TopicId(reader.uuid()?)))
+    } else {
+        Ok((reader.string()?, TopicId::ZERO))
+    }
 }
 
 impl<'a> Request<'a> {
@@ -86,13 +104,13 @@ impl<'a> Request<'a> {
         let (replica_id, max_wait_ms) = (reader.i32()?, reader.i32()?);
         let (min_bytes, max_bytes, isolation_level) = (reader.i32()?, reader.i32()?, reader.i8()?);
         let (session_id, session_epoch) = if version >= 7 { (reader.i32()?, reader.i32()?) } else { (0, -1) };
-        let topic_count = reader.count(topic_bytes_min(flexible))?;
+        let topic_count = reader.count(topic_bytes_min(version, flexible))?;
         let topics = reader.clone();
         for _ in 0..topic_count {
             Topic::read(&mut reader, version)?;
         }
         if version >= 7 {
-            skip_forgotten_topics(&mut reader, flexible)?;
+            skip_forgotten_topics(&mut reader, version, flexible)?;
         }
         if version >= 11 {
             // The client's rack: a single node has no closer replica to name.
@@ -113,6 +131,12 @@ impl<'a> Request<'a> {
         })
     }
 
+    /// Whether its topics go by their ids, not by their names.
+    #[must_use]
+    pub fn by_id(&self) -> bool {
+        self.version >= IDS_SINCE
+    }
+
     /// How many topics there are.
     #[must_use]
     pub fn topic_count(&self) -> usize {
@@ -127,9 +151,9 @@ impl<'a> Request<'a> {
 }
 
 /// Skips what leaves a session: without sessions there is nothing that it could leave.
-fn skip_forgotten_topics(reader: &mut Reader<'_>, flexible: bool) -> Result<(), DecodeError> {
-    for _ in 0..reader.count(topic_bytes_min(flexible))? {
-        reader.string()?;
+fn skip_forgotten_topics(reader: &mut Reader<'_>, version: i16, flexible: bool) -> Result<(), DecodeError> {
+    for _ in 0..reader.count(topic_bytes_min(version, flexible))? {
+        read_topic(reader, version)?;
         let partition_count = reader.count(4)?;
         reader.skip(partition_count * 4)?;
         reader.tags()?;
@@ -140,14 +164,14 @@ fn skip_forgotten_topics(reader: &mut Reader<'_>, flexible: bool) -> Result<(), 
 impl<'a> Topic<'a> {
     /// Reads a topic and moves past its partitions.
     fn read(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
-        let name = reader.string()?;
+        let (name, id) = read_topic(reader, version)?;
         let partition_count = reader.count(Partition::bytes_min(version))?;
         let partitions = reader.clone();
         for _ in 0..partition_count {
             Partition::read(reader, version)?;
         }
         reader.tags()?;
-        Ok(Self { name, version, partition_count, partitions })
+        Ok(Self { name, id, version, partition_count, partitions })
     }
 
     /// How many partitions there are.
@@ -257,12 +281,16 @@ impl ResponseEncoder {
         Self { writer, version, topics_left: topic_count, partitions_left: 0, partitions_pushed: 0, gaps: Vec::new() }
     }
 
-    /// Begins a topic of `partition_count` partitions.
-    pub fn topic(&mut self, name: &str, partition_count: usize) {
+    /// Begins a topic of `partition_count` partitions, under its name or its id, as the version has it.
+    pub fn topic(&mut self, name: &str, id: TopicId, partition_count: usize) {
         assert!(self.partitions_left == 0 && self.topics_left > 0, "topics and partitions as announced");
         self.topics_left -= 1;
         self.partitions_left = partition_count;
-        self.writer.string(name);
+        if self.version >= IDS_SINCE {
+            self.writer.uuid(id.0);
+        } else {
+            self.writer.string(name);
+        }
         self.writer.length(partition_count);
         self.end_topic();
     }

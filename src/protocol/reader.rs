@@ -101,6 +101,10 @@ impl<'a> Reader<'a> {
         self.array().map(i64::from_be_bytes)
     }
 
+    pub(super) fn uuid(&mut self) -> Result<[u8; 16]> {
+        self.array()
+    }
+
     fn unsigned(&mut self) -> Result<u32> {
         let mut value = 0_u64;
         for shift in [0, 7, 14, 21, 28] {

@@ -38,6 +38,10 @@ impl Writer {
         self.bytes.extend_from_slice(&value.to_be_bytes());
     }
 
+    pub(super) fn uuid(&mut self, value: [u8; 16]) {
+        self.bytes.extend_from_slice(&value);
+    }
+
     fn unsigned(&mut self, value: usize) {
         crate::record::varint::write_unsigned(&mut self.bytes, u32::try_from(value).expect("a response below 4 GiB"));
     }

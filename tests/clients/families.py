@@ -335,8 +335,6 @@ class PartitionTests:
 def test_class(name, family):
     tests = PartitionTests if name == "Rskafka" else GroupTests
     made = type(name, (tests, FamilyTest), {"family": family})
-    if name == "Platformatic" and not ON_KAFKA:
-        return unittest.skip("it needs Fetch by topic ids")(made)
     return unittest.skipUnless(family.is_here(), f"{name} is not here")(made)
 
 

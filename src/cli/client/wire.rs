@@ -261,6 +261,7 @@ const LENGTH_BYTES: usize = 4;
 mod tests {
     use crate::protocol::{ApiKey, ErrorCode, Frame, RequestHeader, fetch, produce};
     use crate::record::Records;
+    use crate::types::TopicId;
 
     use super::*;
 
@@ -317,7 +318,7 @@ mod tests {
 
         let header = RequestHeader { api_key: ApiKey::Fetch, api_version: FETCH_VERSION, correlation_id: 5 };
         let mut encoder = fetch::ResponseEncoder::new(&header, 0, ErrorCode::None, 1);
-        encoder.topic("orders", 1);
+        encoder.topic("orders", TopicId::ZERO, 1);
         let data = fetch::PartitionData { partition: 2, high_watermark: 9, ..fetch::PartitionData::default() };
         encoder.partition(&data, 3);
         let parts = encoder.finish().into_iter().map(|part| match part {

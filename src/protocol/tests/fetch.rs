@@ -10,9 +10,25 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::{chunked, edges, name, parse, request, written};
+use crate::protocol::cold::uuid;
 use crate::protocol::fetch::{Partition, PartitionData, Request, ResponseEncoder, ResponsePart};
 use crate::protocol::{ApiKey, ErrorCode, Frame};
 use crate::record::Records;
+use crate::types::TopicId;
+
+/// An id that goes with a name.
+fn id_of(name: &str) -> TopicId {
+    let mut id = [7; 16];
+    for (byte, from) in id.iter_mut().zip(name.bytes()) {
+        *byte = from;
+    }
+    TopicId(id)
+}
+
+/// Name and id of a topic as a message of `version` carries them.
+fn keyed(version: i16, name: &str) -> (String, TopicId) {
+    if version >= 13 { (String::new(), id_of(name)) } else { (name.to_owned(), TopicId::ZERO) }
+}
 
 prop_compose! {
     fn a_topic()(
@@ -41,7 +57,8 @@ fn known_in(version: i16, partition: Partition) -> Partition {
 
 fn generated(version: i16, topics: &[(String, Vec<Partition>)], numbers: (i32, i32, i32)) -> FetchRequestData {
     let topics = topics.iter().map(|(name, partitions)| FetchTopic {
-        topic: KafkaString::from(name.clone()),
+        topic: KafkaString::from(keyed(version, name).0),
+        topic_id: uuid(keyed(version, name).1),
         partitions: partitions
             .iter()
             .map(|partition| known_in(version, *partition))
@@ -57,8 +74,13 @@ fn generated(version: i16, topics: &[(String, Vec<Partition>)], numbers: (i32, i
             .collect(),
         ..Default::default()
     });
-    let forgotten =
-        ForgottenTopic { topic: KafkaString::from_static("gone"), partitions: vec![1, 2], ..Default::default() };
+    let (gone, gone_id) = keyed(version, "gone");
+    let forgotten = ForgottenTopic {
+        topic: KafkaString::from(gone),
+        topic_id: uuid(gone_id),
+        partitions: vec![1, 2],
+        ..Default::default()
+    };
     let (max_wait_ms, min_bytes, max_bytes) = numbers;
     FetchRequestData {
         cluster_id: (version >= 12).then(|| KafkaString::from_static("cluster")),
@@ -81,7 +103,7 @@ proptest! {
     fn the_view_reads_what_the_generated_codec_wrote(
         topics in vec(a_topic(), 0..4),
         numbers: (i32, i32, i32),
-        version in 4..=12_i16,
+        version in 4..=13_i16,
         edges in edges(),
     ) {
         let body = written(|into| generated(version, &topics, numbers).write(into, version));
@@ -96,12 +118,12 @@ proptest! {
             .map(|topic| {
                 assert_eq!(topic.partition_count(), topic.partitions().count());
                 let partitions: Vec<_> = topic.partitions().collect();
-                (topic.name.into_owned(), partitions)
+                ((topic.name.into_owned(), topic.id), partitions)
             })
             .collect();
         let expected: Vec<_> = topics
             .into_iter()
-            .map(|(name, partitions)| (name, partitions.into_iter().map(|one| known_in(version, one)).collect()))
+            .map(|(name, partitions)| (keyed(version, &name), partitions.into_iter().map(|one| known_in(version, one)).collect()))
             .collect();
         prop_assert_eq!(read, expected);
     }
@@ -109,7 +131,7 @@ proptest! {
     #[test]
     fn every_truncation_is_an_error(
         topics in vec(a_topic(), 0..3),
-        version in 4..=12_i16,
+        version in 4..=13_i16,
         cut: prop::sample::Index,
     ) {
         let body = written(|into| generated(version, &topics, (1, 2, 3)).write(into, version));
@@ -121,7 +143,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_read_without_a_panic(version in 4..=12_i16, body in vec(any::<u8>(), 0..200), edges in edges()) {
+    fn any_bytes_are_read_without_a_panic(version in 4..=13_i16, body in vec(any::<u8>(), 0..200), edges in edges()) {
         let bytes = request(ApiKey::Fetch, version, &body);
         let frame = Frame::parse(&chunked(&bytes, &edges)).expect("a frame");
         let read = |frame: &Frame| Request::parse(frame).map(|view| {
@@ -135,7 +157,7 @@ proptest! {
     fn the_response_has_the_bytes_that_the_generated_codec_writes(
         topics in vec((name(), vec((any::<i32>(), any::<i64>(), any::<i64>(), vec(any::<u8>(), 0..300)), 0..4)), 0..4),
         throttle_time_ms: i32,
-        version in 4..=12_i16,
+        version in 4..=13_i16,
     ) {
         let frame = parse(&request(ApiKey::Fetch, version, &[]));
         let error_code = if version >= 7 { ErrorCode::FetchSessionIdNotFound } else { ErrorCode::None };
@@ -144,8 +166,13 @@ proptest! {
             FetchResponseData { throttle_time_ms, error_code: error_code.code(), ..Default::default() };
         let mut records = Vec::new();
         for (name, partitions) in &topics {
-            encoder.topic(name, partitions.len());
-            let mut topic = FetchableTopicResponse { topic: KafkaString::from(name.clone()), ..Default::default() };
+            encoder.topic(name, id_of(name), partitions.len());
+            let (carried, id) = keyed(version, name);
+            let mut topic = FetchableTopicResponse {
+                topic: KafkaString::from(carried),
+                topic_id: uuid(id),
+                ..Default::default()
+            };
             for (partition, high_watermark, log_start_offset, bytes) in partitions {
                 let answer = PartitionData {
                     partition: *partition,

@@ -4,7 +4,7 @@ use super::request;
 use crate::protocol::fetch::{self, ResponsePart};
 use crate::protocol::{ApiKey, ErrorCode, Frame, produce};
 use crate::record::{BatchHeader, Records, crc};
-use crate::types::Offset;
+use crate::types::{Offset, TopicId};
 
 /// The golden file of each version: `golden!("produce-request", 3 4 5)`.
 macro_rules! golden {
@@ -94,7 +94,7 @@ fn fetch_responses_are_those_of_the_java_broker() {
     for (version, bytes) in golden!("fetch-response", 4 5 6 7 8 9 10 11 12) {
         let header = super::parse(&request(ApiKey::Fetch, version, &[])).header;
         let mut encoder = fetch::ResponseEncoder::new(&header, 0, ErrorCode::None, 1);
-        encoder.topic("first", 2);
+        encoder.topic("first", TopicId::ZERO, 2);
         let whole = fetch::PartitionData {
             high_watermark: 1000,
             last_stable_offset: 1000,
