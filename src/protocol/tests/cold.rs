@@ -23,7 +23,7 @@ fn unknown_keys_and_versions_are_told_apart() {
         bytes[..2].copy_from_slice(&key.to_be_bytes());
         Frame::parse(&Records::from(bytes)).expect_err("refused")
     };
-    assert_eq!(refused(10, 0), DecodeError::UnknownApiKey { api_key: 10, api_version: 0 });
+    assert_eq!(refused(24, 0), DecodeError::UnknownApiKey { api_key: 24, api_version: 0 });
     assert_eq!(refused(-1, 0), DecodeError::UnknownApiKey { api_key: -1, api_version: 0 });
     for (api_key, version) in [(ApiKey::Produce, 2), (ApiKey::Produce, 10), (ApiKey::Fetch, 3), (ApiKey::Metadata, -1)]
     {
