@@ -73,12 +73,13 @@ def run_suite(suite, options, allowed):
     if not (options.quick or options.broker or options.alone):
         brokers.fetch_kafka()
         with brokers.Kafka(suite.name, suite.settings, suite.port) as node:
-            suite.run(node, units, jobs, {}, lambda found: remember(suite, found))
+            suite.run(node, units, jobs, {}, tell=lambda found: remember(suite, found))
     reference = {name: verdict for name, verdict in remembered(suite).items() if unit_of(units, name)}
     if options.kafka:
         return verdicts.judge(suite.name, reference, reference, {})
     with under_test(suite, options.broker) as node:
-        found = suite.run(node, units, jobs, limits(suite, units, reference))
+        listed = {test for name, test in allowed if name == suite.name}
+        found = suite.run(node, units, jobs, limits(suite, units, reference), listed)
     return verdicts.judge(suite.name, reference, found, allowed)
 
 
