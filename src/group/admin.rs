@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
+use super::classic::{DEAD, Group, State};
 use super::context::{Batch, Context, OwnedKey, Then};
 use super::coordinator::Coordinator;
 use super::effect::{Now, Reply, WaiterId};
-use super::group::{DEAD, Group, State};
 use super::join::key_of;
 use super::member::Member;
 use super::reply::text;

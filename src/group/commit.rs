@@ -5,10 +5,10 @@
 
 use std::rc::Rc;
 
+use super::classic::{Group, State};
 use super::context::{Context, OwnedKey, record_bytes};
 use super::coordinator::Coordinator;
 use super::effect::{Now, Reply, WaiterId};
-use super::group::{Group, State};
 use super::offsets::{Commit, Partitions};
 use super::reply::text;
 use crate::protocol::ErrorCode;

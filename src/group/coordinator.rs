@@ -7,11 +7,11 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::budget::Budget;
+use super::classic::{GROUP_BYTES, Group};
 use super::config::Config;
 use super::context::{Append, Context, OwnedKey, Then};
 use super::effect::{AppendFailure, AppendId, Caller, Effect, Now, WaiterId};
 use super::expire::Expiry;
-use super::group::{GROUP_BYTES, Group};
 use super::join::Join;
 use super::member::Waiting;
 use super::random::SeededHash;

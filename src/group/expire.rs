@@ -8,10 +8,10 @@
 use std::rc::Rc;
 
 use super::admin::Tombstones;
+use super::classic::{Group, State};
 use super::context::Context;
 use super::coordinator::Coordinator;
 use super::effect::Now;
-use super::group::{Group, State};
 use super::offsets::Commit;
 
 /// Where the look at all groups stands.

@@ -7,10 +7,10 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
+use super::classic::{Group, PENDING_MEMBER_BYTES, State, millis};
 use super::context::{Context, OwnedKey, Replacement, Then};
 use super::coordinator::Coordinator;
 use super::effect::{Caller, Now, WaiterId};
-use super::group::{Group, PENDING_MEMBER_BYTES, State, millis};
 use super::member::{Member, Protocol, Waiting, bytes_of_new};
 use super::rebalance::Why;
 use super::reply::{join_error, sync_error};

@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
+use super::classic::{Group, GroupRecord, State};
 use super::context::Context;
 use super::coordinator::{Coordinator, Groups};
 use super::effect::{Effect, Now};
-use super::group::{Group, GroupRecord, State};
 use super::member::{Member, Protocol};
 use super::offsets::Commit;
 use super::rebalance::Why;

@@ -1,9 +1,9 @@
 //! Heartbeat and LeaveGroup.
 
+use super::classic::{Group, State};
 use super::context::Context;
 use super::coordinator::Coordinator;
 use super::effect::{Now, Reply, WaiterId};
-use super::group::{Group, State};
 use super::member::Waiting;
 use super::rebalance::Why;
 use crate::protocol::ErrorCode;

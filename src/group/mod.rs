@@ -5,13 +5,13 @@
 
 mod admin;
 mod budget;
+mod classic;
 mod commit;
 mod config;
 mod context;
 mod coordinator;
 mod effect;
 mod expire;
-mod group;
 mod join;
 mod load;
 mod member;

@@ -8,9 +8,9 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
+use super::classic::{Group, GroupRecord, InitialRebalance, State};
 use super::context::{Context, Then};
 use super::effect::{AppendId, Now};
-use super::group::{Group, GroupRecord, InitialRebalance, State};
 use super::join::key_of;
 use super::records::{GroupMetadataValue, MemberMetadata};
 use super::reply::{join_error, sync_error};

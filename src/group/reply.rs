@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
+use super::classic::Group;
 use super::context::Context;
 use super::effect::Reply;
-use super::group::Group;
 use super::member::Waiting;
 use crate::protocol::ErrorCode;
 use crate::protocol::cold::KafkaString;

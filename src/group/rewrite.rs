@@ -12,10 +12,10 @@
 use std::ops::Bound;
 use std::rc::Rc;
 
+use super::classic::{Group, GroupRecord};
 use super::context::{Batch, Context, OwnedKey};
 use super::coordinator::Coordinator;
 use super::effect::{AppendId, Now};
-use super::group::{Group, GroupRecord};
 use crate::types::Offset;
 
 /// How far a compaction has come. See [`Coordinator::rewrite`].

@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
+use super::classic::{Group, State};
 use super::context::{Context, Then};
 use super::coordinator::Coordinator;
 use super::effect::Now;
-use super::group::{Group, State};
 use super::member::Waiting;
 use super::rebalance::Why;
 use super::reply::sync_error;

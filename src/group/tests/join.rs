@@ -285,7 +285,7 @@ fn everything_that_waits_is_answered_when_the_coordinator_goes_away() {
     );
     let effects = node.coordinator.unload();
     assert_eq!(effects.len(), 1);
-    let Some(crate::group::Effect::Reply { to, reply: Reply::Join(response) }) = effects.into_iter().next() else {
+    let Some(Effect::Reply { to, reply: Reply::Join(response) }) = effects.into_iter().next() else {
         panic!("a reply to the join")
     };
     assert_eq!((to, code(response.error_code)), (waits, ErrorCode::NotCoordinator));

@@ -5,7 +5,6 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use crate::group::sabotage::Sabotage;
 use crate::group::{AppendFailure, AppendId, Budget, Caller, Config, Coordinator, Effect, Now, Reply, WaiterId};
 use crate::protocol::ErrorCode;
 use crate::protocol::cold::KafkaString;
@@ -145,10 +144,6 @@ impl Node {
         let effects = node.coordinator.loaded(node.now());
         node.run(effects);
         node
-    }
-
-    pub(super) fn sabotage(&mut self, sabotage: Sabotage) {
-        self.coordinator.cx.sabotage = sabotage;
     }
 
     pub(super) fn now(&self) -> Now {

@@ -11,6 +11,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+/// How a member stood at the end: its id, its generation, its partitions.
+pub(super) type Stood = (String, i32, Vec<i32>);
+
 /// A partition's offset of a group.
 pub(super) type Key = (&'static str, i32);
 
@@ -192,7 +195,7 @@ impl Checker {
     }
 
     /// At the end: the partitions of the members that live.
-    pub(super) fn settled(&mut self, group: &'static str, members: &[(String, i32, Vec<i32>)], partitions: i32) {
+    pub(super) fn settled(&mut self, group: &'static str, members: &[Stood], partitions: i32) {
         let generations: HashSet<i32> = members.iter().map(|(_, generation, _)| *generation).collect();
         if generations.len() > 1 {
             self.fail(format!("{group}: generations {generations:?} at the end"));

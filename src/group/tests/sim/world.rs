@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::rc::Rc;
 
-use super::check::{Checker, Counts};
+use super::check::{Checker, Counts, Stood};
 use super::client::{Client, PARTITIONS, Phase, Request, TOPIC, read_assignment};
 use super::{Dice, number};
 use crate::group::records::{Key, OffsetCommitValue};
@@ -498,7 +498,7 @@ impl World {
     /// All is quiet: everyone lives and works, and nobody waits for long.
     fn check_end(&mut self) {
         let now_ms = self.now_ms;
-        let mut groups: BTreeMap<&'static str, Vec<(String, i32, Vec<i32>)>> = BTreeMap::new();
+        let mut groups: BTreeMap<&'static str, Vec<Stood>> = BTreeMap::new();
         for (index, client) in self.clients.iter().enumerate() {
             if client.phase != Phase::Stable {
                 self.checker.fail(format!("at {now_ms} ms: client {index} is {client:?} after all was quiet"));
