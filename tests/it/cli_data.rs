@@ -309,74 +309,109 @@ fn wait_for_lines(files: &[&Path], count: usize) -> Vec<String> {
     }
 }
 
+/// The topic `work` and the group `readers`, as the commands see them.
+struct Readers {
+    bootstrap: String,
+}
+
+impl Readers {
+    fn new(node: &Node) -> Self {
+        let bootstrap = node.bootstrap();
+        make(&bootstrap, "work", &["--partitions", "3"]);
+        Self { bootstrap }
+    }
+
+    fn send(&self, range: std::ops::Range<usize>) {
+        let lines: String = range.map(|number| format!("{number}:{number}\n")).collect();
+        good(produce(&self.bootstrap, "work", &["-K", ":"], lines.as_bytes()));
+    }
+
+    fn read(&self, more: &[&str]) -> usize {
+        text(consume(&self.bootstrap, "work", &[&["-g", "readers"], more].concat())).lines().count()
+    }
+
+    fn groups(&self, arguments: &[&str]) -> Output {
+        run(&self.bootstrap, &[&["groups"], arguments].concat(), b"")
+    }
+
+    fn described(&self) -> serde_json::Value {
+        serde_json::from_str(&text(self.groups(&["describe", "readers", "--json"]))).expect("JSON")
+    }
+
+    fn lag(&self) -> i64 {
+        let described = self.described();
+        let partitions = described["partitions"].as_array().expect("an array");
+        partitions.iter().map(|part| part["lag"].as_i64().expect("known")).sum()
+    }
+
+    /// Members that have partitions.
+    fn owners(&self) -> usize {
+        let described = self.described();
+        let members = described["members"].as_array().expect("an array").iter();
+        let owns = |member: &&serde_json::Value| {
+            member["partitions"]["work"].as_array().is_some_and(|partitions| !partitions.is_empty())
+        };
+        members.filter(owns).count()
+    }
+}
+
+const TO_EARLIEST: [&str; 5] = ["reset-offsets", "readers", "--topic", "work", "--to-earliest"];
+
 #[test]
-fn groups_share_remember_and_are_reset() {
+fn groups_remember_and_are_reset() {
     let dir = scratch();
     let node = Node::start(dir.path());
-    let bootstrap = node.bootstrap();
-    make(&bootstrap, "work", &["--partitions", "3"]);
-    let numbered =
-        |range: std::ops::Range<usize>| range.map(|number| format!("{number}:{number}\n")).collect::<String>();
-    let send = |range| good(produce(&bootstrap, "work", &["-K", ":"], numbered(range).as_bytes()));
-    let read = |more: &[&str]| text(consume(&bootstrap, "work", &[&["-g", "readers"], more].concat())).lines().count();
-    let groups = |arguments: &[&str]| run(&bootstrap, &[&["groups"], arguments].concat(), b"");
-    send(0..1000);
-    assert_eq!(read(&["--from-beginning"]), 1000);
-    assert_eq!(read(&["--from-beginning"]), 0, "it is remembered");
-    send(1000..1030);
-    assert_eq!(read(&["-c", "7"]), 7);
-    let described = || -> serde_json::Value {
-        serde_json::from_str(&text(groups(&["describe", "readers", "--json"]))).expect("JSON")
-    };
-    let lag = |described: &serde_json::Value| -> i64 {
-        described["partitions"]
-            .as_array()
-            .expect("an array")
-            .iter()
-            .map(|part| part["lag"].as_i64().expect("known"))
-            .sum()
-    };
-    let before = described();
-    assert_eq!((before["state"].as_str(), lag(&before)), (Some("Empty"), 23));
-    assert!(text(groups(&["list"])).contains("readers"));
+    let readers = Readers::new(&node);
+    readers.send(0..1000);
+    assert_eq!(readers.read(&["--from-beginning"]), 1000);
+    assert_eq!(readers.read(&["--from-beginning"]), 0, "it is remembered");
+    readers.send(1000..1030);
+    assert_eq!(readers.read(&["-c", "7"]), 7);
+    let before = readers.described();
+    assert_eq!((before["state"].as_str(), readers.lag()), (Some("Empty"), 23));
+    assert!(text(readers.groups(&["list"])).contains("readers"));
 
-    let to_earliest = ["reset-offsets", "readers", "--topic", "work", "--to-earliest"];
-    assert!(text(groups(&to_earliest)).contains("NEW-OFFSET"));
-    assert_eq!(described(), before, "nothing without --execute");
-    good(groups(&[&to_earliest[..], &["--execute"]].concat()));
-    assert_eq!(lag(&described()), 1030);
-    good(groups(&["reset-offsets", "readers", "--topic", "work:0", "--to-latest", "--execute", "--json"]));
-    let left = usize::try_from(lag(&described())).expect("positive");
-    assert_eq!(read(&[]), left);
+    assert!(text(readers.groups(&TO_EARLIEST)).contains("NEW-OFFSET"));
+    assert_eq!(readers.described(), before, "nothing without --execute");
+    good(readers.groups(&[&TO_EARLIEST[..], &["--execute"]].concat()));
+    assert_eq!(readers.lag(), 1030);
+    good(readers.groups(&["reset-offsets", "readers", "--topic", "work:0", "--to-latest", "--execute", "--json"]));
+    let left = usize::try_from(readers.lag()).expect("positive");
+    assert_eq!(readers.read(&[]), left);
+    assert_eq!(text(readers.groups(&["delete", "readers"])), "deleted readers\n");
+    fails(&readers.groups(&["describe", "readers"]), 1, &["GROUP_ID_NOT_FOUND"]);
+}
 
-    // Two members at once: each record at one of them, none twice.
+/// Each record is at one of two members, and none at both.
+#[test]
+fn members_of_a_group_share_and_commit_when_they_leave() {
+    let dir = scratch();
+    let node = Node::start(dir.path());
+    let readers = Readers::new(&node);
     let files = [dir.path().join("one"), dir.path().join("two")];
-    let members: Vec<Child> = files
-        .iter()
-        .map(|file| {
-            Command::new(PROGRAM)
-                .args(["consume", "-t", "work", "-g", "readers", "-b", &bootstrap])
-                .stdout(fs::File::create(file).expect("a file"))
-                .stderr(Stdio::null())
-                .spawn()
-                .expect("the program starts")
-        })
-        .collect();
+    let member = |file: &Path| {
+        Command::new(PROGRAM)
+            .args(["consume", "-t", "work", "-g", "readers", "--from-beginning", "-b", &readers.bootstrap])
+            .stdout(fs::File::create(file).expect("a file"))
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program starts")
+    };
+    let first = member(&files[0]);
     let begun = std::time::Instant::now();
-    while described()["members"]
-        .as_array()
-        .expect("an array")
-        .iter()
-        .filter(|member| member["partitions"]["work"].as_array().is_some_and(|partitions| !partitions.is_empty()))
-        .count()
-        < 2
-    {
-        assert!(begun.elapsed().as_secs() < 120, "both have partitions: {}", described());
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
-    fails(&groups(&[&to_earliest[..], &["--execute"]].concat()), 1, &["stop its consumers first"]);
-    fails(&groups(&["delete", "readers"]), 1, &["NON_EMPTY_GROUP"]);
-    send(2000..2300);
+    let wait_for_owners = |count| {
+        // Until it has joined there is no group to describe.
+        while !readers.groups(&["describe", "readers"]).status.success() || readers.owners() < count {
+            assert!(begun.elapsed().as_secs() < 120, "{count} have partitions");
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    };
+    wait_for_owners(1);
+    let members = [first, member(&files[1])];
+    wait_for_owners(2);
+    fails(&readers.groups(&[&TO_EARLIEST[..], &["--execute"]].concat()), 1, &["stop its consumers first"]);
+    fails(&readers.groups(&["delete", "readers"]), 1, &["NON_EMPTY_GROUP"]);
+    readers.send(0..300);
     let mut found = wait_for_lines(&[&files[0], &files[1]], 300);
     for mut member in members {
         let id = member.id().to_string();
@@ -384,10 +419,8 @@ fn groups_share_remember_and_are_reset() {
         assert!(member.wait().expect("a child of ours").success());
     }
     found.sort_unstable();
-    let mut expected: Vec<String> = (2000..2300).map(|number: usize| number.to_string()).collect();
+    let mut expected: Vec<String> = (0..300).map(|number: usize| number.to_string()).collect();
     expected.sort_unstable();
     assert_eq!(found, expected);
-    assert_eq!(lag(&described()), 0, "they commit when they leave");
-    assert_eq!(text(groups(&["delete", "readers"])), "deleted readers\n");
-    fails(&groups(&["describe", "readers"]), 1, &["GROUP_ID_NOT_FOUND"]);
+    assert_eq!(readers.lag(), 0, "they commit when they leave");
 }
