@@ -66,6 +66,9 @@ class Rules(unittest.TestCase):
 
         found = Flaky().run_unit(Node, "unit", 1)
         self.assertEqual({name: str(verdict) for name, verdict in found.items()}, {"one": "pass (2 tries)", "two": "FAIL"})
+        self.assertEqual(Flaky.answers, [], "tried three times")
+        Flaky.answers.append({"one": FAIL})
+        self.assertEqual(str(Flaky().run_unit(Node, "unit", 1, {"one"})["one"]), "FAIL", "what is listed is tried once")
 
     def test_librdkafkas_table_is_read(self):
         found = ENTRY.findall('_TEST(0001_one, 0),\n _TEST(0002_two,\n TEST_F_LOCAL,\n .scenario = "x"),\n {NULL}};')
