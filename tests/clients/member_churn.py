@@ -213,6 +213,8 @@ def quiet_port():
 
 @unittest.skipUnless(PROGRAM.exists(), "the Go members are not here")
 class MemberChurn(ClientTest):
+    maxDiff = None
+
     def start_node(self, port):
         return Node(self.data, "--shards", "2", "--memory", "256M", "--set", "group.initial.rebalance.delay.ms=500",
                     "--set", f"num.partitions={PARTITIONS}", port=port)

@@ -3,11 +3,13 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -25,6 +27,11 @@ type member struct {
 	stop     context.CancelFunc
 	done     chan struct{}
 	requests int
+
+	guard        sync.Mutex
+	id           string             // the member id of the last assignment
+	expelled     bool               // what was polled is another's by now
+	cancelCommit context.CancelFunc // of the commit that is under way
 }
 
 var balancers = map[string]func() kgo.GroupBalancer{
@@ -35,26 +42,44 @@ var balancers = map[string]func() kgo.GroupBalancer{
 }
 
 // watched is an assignor that writes down what the coordinator hands out, before anyone acts on it.
+//
+// It also mends a habit of kgo's cooperative groups. A member that was expelled while it waited for JoinGroup joins again under
+// a new id, and goes on with what it had as if it had never lost it: it would commit old positions in the new generation, and
+// no coordinator could tell. So such an assignment is refused, upon which kgo drops everything and joins once more.
 type watched struct {
 	kgo.GroupBalancer
 	member *member
 }
 
+var errExpelled = errors.New("expelled in between: what it had is another's")
+
 func (balancer watched) ParseSyncAssignment(assignment []byte) (map[string][]int32, error) {
 	assigned, err := balancer.GroupBalancer.ParseSyncAssignment(assignment)
-	if err == nil {
-		<-balancer.member.ready
-		id, generation := balancer.member.client.GroupMetadata()
-		balancer.member.log.write("assigned", generation, id, balancer.member.static, partitions(assigned))
+	if err != nil {
+		return nil, err
 	}
-	return assigned, err
+	m := balancer.member
+	<-m.ready
+	id, generation := m.client.GroupMetadata()
+	m.log.write("assigned", generation, id, m.static, partitions(assigned))
+	m.guard.Lock()
+	defer m.guard.Unlock()
+	before := m.id
+	m.id = id
+	if balancer.IsCooperative() && before != "" && before != id {
+		m.expelled = true
+		m.cancelCommit()
+		return nil, errExpelled
+	}
+	m.expelled = false
+	return assigned, nil
 }
 
 // OnGroupManageError is kgo's hook for whatever makes a member leave its session.
 func (m *member) OnGroupManageError(err error) { m.log.write("error", quoted(err)) }
 
 func startMember(who, group, assignor string, static bool) *member {
-	m := &member{log: openEvents(who, group), group: group, ready: make(chan struct{}), done: make(chan struct{}), static: "-"}
+	m := &member{log: openEvents(who, group), group: group, ready: make(chan struct{}), done: make(chan struct{}), static: "-", cancelCommit: func() {}}
 	session := time.Duration(*sessionMs) * time.Millisecond
 	options := []kgo.Opt{
 		kgo.SeedBrokers(*server), kgo.ClientID(who), kgo.ConsumerGroup(group), kgo.ConsumeTopics(*topic),
@@ -157,9 +182,16 @@ func (m *member) commit(next map[int32]int64) {
 	for partition, offset := range next {
 		offsets[partition] = kgo.EpochOffset{Epoch: -1, Offset: offset}
 	}
-	m.log.write("committing", id, offsetsText(next))
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
+	m.guard.Lock()
+	expelled := m.expelled
+	m.cancelCommit = cancel
+	m.guard.Unlock()
+	if expelled {
+		return
+	}
+	m.log.write("committing", id, offsetsText(next))
 	m.client.CommitOffsetsSync(ctx, map[string]map[int32]kgo.EpochOffset{*topic: offsets},
 		func(_ *kgo.Client, request *kmsg.OffsetCommitRequest, response *kmsg.OffsetCommitResponse, err error) {
 			if err != nil {
