@@ -7,8 +7,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use ringmain::protocol::ErrorCode;
 use ringmain::protocol::cold::metadata_request::{MetadataRequestData, MetadataRequestTopic};
-use ringmain::protocol::cold::{KafkaString, decode_response, encode_request};
+use ringmain::protocol::cold::{KafkaString, decode_response, encode_request, topic_id};
 use ringmain::record::build::{self, BatchBuilder, NewRecord};
 
 use crate::node::{Node, free_address, scratch};
@@ -335,6 +336,48 @@ fn batches_that_contradict_themselves_are_refused_and_not_stored() {
     let high_watermark = 4 + 4 + 4 + 4 + 2 + 4 + 4 + 4 + 2;
     assert_eq!(&answer[high_watermark..high_watermark + 8], &2_i64.to_be_bytes());
     node.stop();
+}
+
+/// The error code of a Fetch (version 13) of partition 0 of the topic of this id.
+fn fetch_code_by_id(raw: &mut Raw, id: [u8; 16]) -> i16 {
+    let mut body = vec![0];
+    body.extend([-1_i32, 100, 1, 1 << 20].map(i32::to_be_bytes).concat());
+    body.push(0);
+    body.extend([0_i32, -1].map(i32::to_be_bytes).concat());
+    body.push(2);
+    body.extend(id);
+    body.push(2);
+    body.extend([0_i32, -1].map(i32::to_be_bytes).concat());
+    body.extend(0_i64.to_be_bytes());
+    body.extend((-1_i32).to_be_bytes());
+    body.extend((-1_i64).to_be_bytes());
+    body.extend((1_i32 << 20).to_be_bytes());
+    // Tags of partition and topic, no forgotten topic, no rack, tags.
+    body.extend([0, 0, 1, 1, 0]);
+    raw.send(&request(1, 13, &body));
+    let frame = raw.receive().expect("an answer");
+    // length, correlation, tags, throttle, error, session, count
+    let topic = 4 + 4 + 1 + 4 + 2 + 4 + 1;
+    assert_eq!(frame[topic..topic + 16], id, "as it was asked for");
+    let error = topic + 16 + 1 + 4;
+    i16::from_be_bytes([frame[error], frame[error + 1]])
+}
+
+#[test]
+fn an_id_of_no_topic_is_told_from_a_topic_that_is_there() {
+    let (_dir, _node, mut raw) = started();
+    raw.send(&encode_request(9, "raw", &MetadataRequestData::default()).expect("encodes"));
+    let frame = raw.receive().expect("an answer").split_off(4);
+    let metadata = decode_response::<MetadataRequestData>(frame.into()).expect("decodes").1;
+    let good = metadata
+        .topics
+        .iter()
+        .find(|topic| topic.name == Some(KafkaString::from("good".to_owned())))
+        .expect("it is there");
+    let id = topic_id(&good.topic_id);
+    assert_eq!(fetch_code_by_id(&mut raw, id.0), 0);
+    assert_eq!(fetch_code_by_id(&mut raw, [9; 16]), ErrorCode::UnknownTopicId.code());
+    assert_eq!(fetch_code_by_id(&mut raw, [0; 16]), ErrorCode::UnknownTopicId.code());
 }
 
 #[test]

@@ -52,6 +52,9 @@ def consume(broker, topic, group, log):
         async def on_partitions_lost(self, lost):
             log.revoked([partition.partition for partition in lost])
 
+    # Where it first hears of the topic's partitions after it has joined, it joins again at once; and that join has been seen
+    # to go round in circles for ever, with Apache Kafka too.
+    consumer.partitions_for_topic(topic)
     consumer.subscribe([topic], listener=Listener())
     while not log.stopping:
         for messages in consumer.poll(timeout_ms=200).values():
