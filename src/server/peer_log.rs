@@ -1,7 +1,7 @@
 //! Log lines about what peers do wrong: each names the peer and the reason, and there are never many of them.
 //!
 //! Called by `connections` and `accept`. A peer can cause such lines at will, so they are bounded
-//! ([`LineLimit`](crate::shard::LineLimit)).
+//! ([`LineLimit`]).
 
 use std::fmt;
 use std::net::SocketAddr;

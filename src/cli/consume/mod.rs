@@ -1,6 +1,6 @@
 //! `ringmain consume`: records to stdout, from chosen partitions and offsets or as a member of a group.
 //!
-//! The fetchers' threads receive, this one checks, decompresses and prints ([`sink`]) in a [`format`]. In a group, what
+//! The fetchers' threads receive, this one checks, decompresses and prints ([`sink`]) in a [`mod@format`]. In a group, what
 //! is committed is what has been written to stdout.
 
 mod format;

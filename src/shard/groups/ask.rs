@@ -28,7 +28,7 @@ use crate::types::{ShardId, TopicId};
 /// A question to one coordinator, or to all of one shard.
 #[derive(Debug)]
 pub struct GroupAsk {
-    /// The partition of `__consumer_offsets`; [`ALL`] for every one of the shard.
+    /// The partition of `__consumer_offsets`; -1 for every one of the shard.
     pub partition: i32,
     /// What is asked.
     pub request: GroupRequest,
