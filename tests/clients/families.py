@@ -173,7 +173,7 @@ class FamilyTest(ClientTest):
         self.files.mkdir(parents=True)
         self.records = group_log.Records(
             self.id(), self.family.headers_change_every, nulls=self.family.nulls, empties=self.family.empties)
-        self.members, self.numbers = [], itertools.count(1)
+        self.members, self.producers, self.numbers = [], [], itertools.count(1)
         self.environment = {**os.environ, **self.family.environment}
         self.broker = None
         self.start_broker()
@@ -196,6 +196,10 @@ class FamilyTest(ClientTest):
     def end(self):
         for member in self.members:
             member.end()
+        for producer in self.producers:
+            if producer.poll() is None:
+                producer.kill()
+                producer.wait()
         if self.broker.process.poll() is None:
             self.broker.kill()
 
@@ -215,7 +219,9 @@ class FamilyTest(ClientTest):
         path = self.records.write(self.files / f"records-{next(self.numbers)}", count)
         command = self.run_program("produce", self.address(), "events", path, self.family.codec)
         with open(path.with_suffix(".stderr"), "wb") as errors:
-            return subprocess.Popen(command, stdout=errors, stderr=errors, stdin=subprocess.DEVNULL, env=self.environment)
+            process = subprocess.Popen(command, stdout=errors, stderr=errors, stdin=subprocess.DEVNULL, env=self.environment)
+        self.producers.append(process)
+        return process
 
     def finish_producing(self, process):
         if process.wait(PATIENCE) != 0:
