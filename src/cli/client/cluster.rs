@@ -21,6 +21,8 @@ pub(in crate::cli) struct Cluster {
     first: Option<Connection>,
     brokers: BTreeMap<i32, String>,
     connections: BTreeMap<i32, Connection>,
+    /// Of each group, as it was last found.
+    coordinators: BTreeMap<String, i32>,
 }
 
 /// A topic's partitions.
@@ -60,8 +62,14 @@ impl Cluster {
 
     /// As [`Self::open`], when something is asked.
     pub(super) fn unconnected(bootstrap: &str, stop: &Stop) -> Self {
-        let (brokers, connections) = (BTreeMap::new(), BTreeMap::new());
-        Self { bootstrap: bootstrap.to_owned(), stop: stop.clone(), first: None, brokers, connections }
+        Self {
+            bootstrap: bootstrap.to_owned(),
+            stop: stop.clone(),
+            first: None,
+            brokers: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            coordinators: BTreeMap::new(),
+        }
     }
 
     /// The flag that ends every wait.
@@ -239,6 +247,7 @@ impl Cluster {
         let found = found.ok_or_else(|| Error::GaveUp(format!("{group}: the node answered no coordinator")))?;
         accept(group, found.error_code, found.error_message.as_ref())?;
         self.brokers.insert(found.node_id, address(&found.host, found.port));
+        self.coordinators.insert(group.to_owned(), found.node_id);
         Ok(found.node_id)
     }
 
@@ -251,10 +260,16 @@ impl Cluster {
     ) -> Result<R::Response, Error> {
         let begun = Instant::now();
         loop {
-            let id = self.coordinator(group)?;
-            let answer = self.call_broker(id, request)?;
-            if !is_retriable(code(&answer)) || begun.elapsed() >= COORDINATOR_WAIT {
-                return Ok(answer);
+            let known = self.coordinators.get(group).copied();
+            let id = known.map_or_else(|| self.coordinator(group), Ok)?;
+            let answer = self.call_broker(id, request);
+            match answer {
+                Ok(answer) if !is_retriable(code(&answer)) || begun.elapsed() >= COORDINATOR_WAIT => return Ok(answer),
+                Ok(_) => drop(self.coordinators.remove(group)),
+                Err(error) => {
+                    self.coordinators.remove(group);
+                    return Err(error);
+                }
             }
             if self.stop.is_set() {
                 return Err(Error::Stopped);
