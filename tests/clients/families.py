@@ -248,6 +248,15 @@ class FamilyTest(ClientTest):
             return len(group_log.seen(self.members)) == len(self.records.numbers)
         reader.wait("the group has every record", complete, PATIENCE)
 
+    def wait_for_tail(self, reader):
+        """Until `reader` has what a dead member was given and had not committed: nobody else will commit it."""
+        def complete():
+            committed, again = group_log.committed_ends(self.members), group_log.delivered_ends([reader])
+            ends = group_log.delivered_ends(self.members)
+            return all(end in (committed.get(partition), again.get(partition)) for partition, end in ends.items())
+        if self.family.commits_are_told:
+            reader.wait("it has what was not committed", complete, PATIENCE)
+
     def check(self):
         group_log.check(self.members, self.records)
         if self.family.keeps_generations_apart:
@@ -273,6 +282,7 @@ class GroupTests:
         first.kill()
         self.finish_producing(producing)
         self.wait_for_all(second)
+        self.wait_for_tail(second)
         second.stop()
         self.check()
         self.assertEqual(group_log.committed_ends(self.members), group_log.delivered_ends(self.members), "all is committed")
