@@ -59,7 +59,8 @@ usage: scripts/bench-quick [ROW] [--smoke]
   ROW      only the rows whose name contains this (produce, sink, small, latency, fetch, partitions,
            idle, start; as root also slow-reader)
   --smoke  tiny sizes, to see that it works; its figures mean nothing
-environment: RINGMAIN_BIN (the node), BENCH_DIR (data, default target/bench-quick), BENCH_MEMORY (default 512M)";
+environment: RINGMAIN_BIN (the node), BENCH_DIR (data, default target/bench-quick), BENCH_MEMORY (default 512M),
+  BENCH_BESIDE (a client that runs beside the load all the time: see benches/README.md)";
 
 struct Bench {
     node: PathBuf,
@@ -68,6 +69,7 @@ struct Bench {
     smoke: bool,
     only: Option<String>,
     cores: (usize, usize),
+    beside: Option<String>,
 }
 
 /// One produce row: how the load is cut.
@@ -104,7 +106,8 @@ impl Bench {
         let cores = std::thread::available_parallelism()?.get();
         let cores = (0, usize::from(cores > 1));
         process::pin(cores.1)?;
-        Ok(Self { node, dir, memory, smoke, only, cores })
+        let beside = env::var("BENCH_BESIDE").ok();
+        Ok(Self { node, dir, memory, smoke, only, cores, beside })
     }
 
     fn run(&self) -> io::Result<()> {
@@ -115,6 +118,9 @@ impl Bench {
             self.cores.0,
             self.cores.1
         );
+        if let Some(beside) = &self.beside {
+            println!("beside the load: {beside}");
+        }
         println!("data in {}\n", self.dir.display());
         let rows: [(&str, Row); 9] = [
             ("start", Self::start),
@@ -149,7 +155,11 @@ impl Bench {
         command.args(["--listeners", &format!("PLAINTEXT://{address}"), "--memory", &self.memory]);
         let log = fs::File::create(self.dir.with_extension("log"))?;
         command.stdout(log.try_clone()?).stderr(log);
-        Server::start(command, address, self.cores.0)
+        let mut server = Server::start(command, address, self.cores.0)?;
+        if let Some(beside) = &self.beside {
+            server.run_beside(beside)?;
+        }
+        Ok(server)
     }
 
     fn create(&self, address: SocketAddr, topic: &str, partitions: i32, configs: &[(&str, String)]) -> io::Result<()> {

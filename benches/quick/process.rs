@@ -1,7 +1,7 @@
 //! A server process on one core: started, measured through /proc, stopped by its own id.
 
 use std::fs;
-use std::io;
+use std::io::{self, BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 /// A running server. Stopped with SIGTERM, then SIGKILL, when dropped.
 pub struct Server {
     child: Child,
+    /// Another client of it that runs all the time.
+    beside: Option<Child>,
     pub address: SocketAddr,
 }
 
@@ -30,7 +32,7 @@ impl Server {
         let mut child = command.spawn()?;
         loop {
             if TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_ok() {
-                return Ok(Self { child, address });
+                return Ok(Self { child, beside: None, address });
             }
             if let Some(status) = child.try_wait()? {
                 return Err(io::Error::other(format!("the server ended before it answered: {status}")));
@@ -42,6 +44,26 @@ impl Server {
             }
             sleep(Duration::from_millis(2));
         }
+    }
+
+    /// Runs `command` beside the load, on its core: words parted by spaces, to which `-server ADDRESS` is added. It has begun
+    /// when it has printed a line, and ends with the server.
+    pub fn run_beside(&mut self, command: &str) -> io::Result<()> {
+        let mut words = command.split_whitespace();
+        let program = words.next().ok_or_else(|| io::Error::other("nothing to run beside"))?;
+        let mut child = Command::new(program)
+            .args(words)
+            .args(["-server", &self.address.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let output = child.stdout.take();
+        self.beside = Some(child);
+        let mut line = String::new();
+        if output.map_or(Ok(0), |output| BufReader::new(output).read_line(&mut line))? == 0 {
+            return Err(io::Error::other(format!("{program} ended before it had begun")));
+        }
+        Ok(())
     }
 
     /// Its process id.
@@ -92,6 +114,10 @@ impl Server {
     }
 
     fn terminate(&mut self) -> io::Result<()> {
+        if let Some(mut beside) = self.beside.take() {
+            beside.kill()?;
+            beside.wait()?;
+        }
         if self.child.try_wait()?.is_some() {
             return Ok(());
         }

@@ -132,24 +132,28 @@ func printOffsets() {
 	}
 }
 
-// heartbeat keeps stable groups whose members do nothing but say that they live: what groups cost when nothing happens.
+// heartbeat keeps stable groups whose members do nothing but say that they live: what groups cost when nothing happens. It
+// prints a line when all are in.
 func heartbeat(stop io.Reader) {
 	count, err := strconv.Atoi(*groups)
 	must(err)
-	var settled sync.WaitGroup
+	maker, err := kgo.NewClient(kgo.SeedBrokers(*server))
+	must(err)
+	partitionCount(maker)
+	maker.Close()
+	var joined sync.WaitGroup
+	joined.Add(*members)
 	for index := range *members {
-		settled.Add(1)
 		var once sync.Once
 		_, err := kgo.NewClient(kgo.SeedBrokers(*server), kgo.ConsumerGroup(fmt.Sprintf("beating-%d", index%count)),
-			kgo.ConsumeTopics(*topic), kgo.DisableAutoCommit(), kgo.HeartbeatInterval(3*time.Second),
-			kgo.SessionTimeout(45*time.Second), kgo.Balancers(kgo.RangeBalancer()),
+			kgo.ConsumeTopics(*topic), kgo.DisableAutoCommit(), kgo.Balancers(kgo.RangeBalancer()),
 			kgo.OnPartitionsAssigned(func(_ context.Context, client *kgo.Client, _ map[string][]int32) {
 				client.PauseFetchTopics(*topic) // nothing is read: the node hears heartbeats only
-				once.Do(settled.Done)
+				once.Do(joined.Done)
 			}))
 		must(err)
 	}
-	settled.Wait()
+	joined.Wait()
 	fmt.Printf("%d members of %d groups are heartbeating\n", *members, count)
 	_, _ = io.Copy(io.Discard, stop)
 }
