@@ -30,7 +30,9 @@
 //!
 //! | layer | modules | what it knows |
 //! |---|---|---|
-//! | 9 | [`cli`] | what people type: serve, topics, produce, consume, groups, log, doctor |
+//! | 11 | [`cli`] | what people type: serve, topics, produce, consume, groups, bench, gate, log, doctor |
+//! | 10 | [`bench`] | the load generator, the floor, the gate: a node seen from outside |
+//! | 9 | `client` | a Kafka client on blocking sockets, for the commands that talk to a node |
 //! | 8 | [`config`] | Kafka's keys from file, environment and flags, merged into each module's own `Config` |
 //! | 7 | [`server`] | connections, frames, replies in order; the only writer to a socket |
 //! | 6 | [`handlers`] | Kafka's semantics, one file per API |
@@ -64,7 +66,15 @@
 //!
 //! [`storage`] for the layout and the contract of durability, [`record`] for the batch, `handlers/produce.rs` and
 //! `handlers/fetch.rs` for the two straight lines, `server/connection.rs` for order, [`io`] for the kernel.
+#[expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "drives other processes by real time and threads"
+)]
+pub mod bench;
 pub mod cli;
+#[expect(clippy::disallowed_methods, reason = "a client runs on real time and threads: no simulator is beneath it")]
+mod client;
 pub mod config;
 pub mod group;
 pub mod handlers;

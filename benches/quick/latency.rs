@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use super::{load, wire};
+use ringmain::bench::wire;
+
+use super::load;
 
 /// Sends `per_second` single-record batches a second to partition 0 of `topic` for `duration`; the first `warm_up` is not counted.
 pub fn end_to_end(

@@ -186,7 +186,8 @@ impl Connection {
             }
             let mut at = 0;
             while self.filled - at >= 4 {
-                let len = usize::try_from(super::wire::get_i32(&self.received, at)).map_err(io::Error::other)?;
+                let len =
+                    usize::try_from(ringmain::bench::wire::get_i32(&self.received, at)).map_err(io::Error::other)?;
                 if self.filled - at < 4 + len {
                     if self.received.len() < 4 + len {
                         self.received.resize(4 + len + (64 << 10), 0);

@@ -19,7 +19,6 @@ mod load;
 mod process;
 mod sink;
 mod throttle;
-mod wire;
 
 use std::env;
 use std::fs;
@@ -32,6 +31,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+
+use ringmain::bench::wire;
 
 use load::{Outcome, Until};
 use process::Server;

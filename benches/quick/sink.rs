@@ -9,7 +9,7 @@ use std::os::fd::AsFd as _;
 
 use rustix::event::epoll;
 
-use super::wire;
+use ringmain::bench::wire;
 
 /// Serves until it is killed.
 pub fn serve(port: u16) -> io::Result<()> {

@@ -9,8 +9,6 @@
 //! is not well, 130 stopped by its user before its end.
 
 mod checks;
-#[expect(clippy::disallowed_methods, reason = "a client runs on real time and threads: no simulator is beneath it")]
-mod client;
 #[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "prints by real time, to a descriptor")]
 mod consume;
 mod doctor;
@@ -38,6 +36,8 @@ use clap::{Parser, Subcommand};
 use node_args::NodeArgs;
 use output::Output;
 
+use crate::client;
+
 /// How a command ended, where it did not simply succeed.
 #[derive(Debug)]
 enum Ended {
@@ -49,6 +49,15 @@ enum Ended {
     Interrupted(String),
     /// It worked, and what it looked at is not well: code 3. The findings were printed.
     Unwell,
+}
+
+impl From<client::Error> for Ended {
+    fn from(error: client::Error) -> Self {
+        match error {
+            client::Error::Stopped => Self::Interrupted("interrupted".to_owned()),
+            error => Self::Failed(error.to_string()),
+        }
+    }
 }
 
 #[derive(Parser)]

@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 
-use super::client::cluster::{EARLIEST, LATEST, Topic};
-use super::client::consumer::fetcher::{self, Chunks, Reset, Span};
-use super::client::consumer::member::{Member, Pulse};
-use super::client::consumer::offsets;
-use super::client::{Cluster, Error, Stop};
 use super::escapes::{self, Separator};
 use super::output::Output;
 use super::{Ended, moment};
+use crate::client::cluster::{EARLIEST, LATEST, Topic};
+use crate::client::consumer::fetcher::{self, Chunks, Reset, Span};
+use crate::client::consumer::member::{Member, Pulse};
+use crate::client::consumer::offsets;
+use crate::client::{Cluster, Error, Stop};
 use format::{Columns, Format, Token};
 use sink::Sink;
 

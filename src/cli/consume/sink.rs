@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::os::fd::AsFd as _;
 
 use super::format::{Format, Origin};
-use crate::cli::client::Error;
+use crate::client::Error;
 use crate::record::batches::{Batch, Batches};
 use crate::record::{RecordError, decode};
 

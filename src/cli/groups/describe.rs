@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::cli::client::cluster::LATEST;
-use crate::cli::client::consumer::{offsets, protocol};
-use crate::cli::client::{Cluster, Error};
 use crate::cli::output::{Output, table};
+use crate::client::cluster::LATEST;
+use crate::client::consumer::{offsets, protocol};
+use crate::client::{Cluster, Error};
 use crate::protocol::ErrorCode;
 
 pub(super) const HELP: &str = "\
@@ -55,7 +55,7 @@ pub(super) fn describe(cluster: &mut Cluster, group: &str) -> Result<Described, 
     let committed = offsets::committed(cluster, group, None)?;
     if found.group_state.as_str() == DEAD && committed.is_empty() {
         let message = "there is no such group".to_owned();
-        let code = crate::cli::client::Code(ErrorCode::GroupIdNotFound.code());
+        let code = crate::client::Code(ErrorCode::GroupIdNotFound.code());
         return Err(Error::Kafka { what: group.to_owned(), code, message: Some(message) });
     }
     let members = found.members.iter().map(|member| Member {

@@ -7,8 +7,8 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::Ended;
-use super::client::{Cluster, Error, Stop, accept};
 use super::output::{Output, table};
+use crate::client::{Cluster, Error, Stop, accept};
 use crate::protocol::cold::{
     KafkaString, delete_groups_request as delete, describe_groups_request, describe_groups_response,
     list_groups_request as list,

@@ -7,11 +7,11 @@ use clap::Args;
 use serde::Serialize;
 
 use super::describe::ends;
-use crate::cli::client::cluster::EARLIEST;
-use crate::cli::client::consumer::offsets::{self, Key};
-use crate::cli::client::{Cluster, Error};
 use crate::cli::output::{Output, table};
 use crate::cli::{Ended, moment};
+use crate::client::cluster::EARLIEST;
+use crate::client::consumer::offsets::{self, Key};
+use crate::client::{Cluster, Error};
 
 /// Arguments of `groups reset-offsets`.
 #[derive(Args)]

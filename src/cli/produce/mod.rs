@@ -14,11 +14,11 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Ended;
-use super::client::cluster::Topic;
-use super::client::producer::{self, NewRecord, Place, Producer};
-use super::client::{Cluster, Error, Stop};
 use super::escapes::{self, Separator};
 use super::output::Output;
+use crate::client::cluster::Topic;
+use crate::client::producer::{self, NewRecord, Place, Producer};
+use crate::client::{Cluster, Error, Stop};
 use crate::protocol::cold::{KafkaString, describe_configs_request as configs};
 use crate::record::Compression;
 

@@ -4,7 +4,7 @@
 //!   name:value,name:value <headers separator> key <key separator> value
 //! ```
 
-use crate::cli::client::producer::encode_headers;
+use crate::client::producer::encode_headers;
 
 /// How lines are made of parts.
 #[derive(Clone, Debug, Default)]

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::{RESOURCE_TOPIC, setting};
 use crate::cli::Ended;
-use crate::cli::client::cluster::TIMEOUT_MS;
-use crate::cli::client::{Cluster, accept};
+use crate::client::cluster::TIMEOUT_MS;
+use crate::client::{Cluster, accept};
 use crate::protocol::cold::{
     KafkaString, create_partitions_request as partitions, incremental_alter_configs_request as configs,
 };

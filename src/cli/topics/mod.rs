@@ -6,9 +6,9 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::Ended;
-use super::client::cluster::{EARLIEST, LATEST, TIMEOUT_MS};
-use super::client::{Cluster, Stop, accept, code_name};
 use super::output::Output;
+use crate::client::cluster::{EARLIEST, LATEST, TIMEOUT_MS};
+use crate::client::{Cluster, Stop, accept, code_name};
 use crate::protocol::ErrorCode;
 use crate::protocol::cold::{
     KafkaString, create_topics_request as create, delete_topics_request as delete, describe_configs_request as configs,

@@ -4,8 +4,11 @@
 
 /// Kafka's api keys that the load sends.
 pub mod key {
+    /// Produce.
     pub const PRODUCE: i16 = 0;
+    /// Fetch.
     pub const FETCH: i16 = 1;
+    /// CreateTopics.
     pub const CREATE_TOPICS: i16 = 19;
 }
 
@@ -182,14 +185,17 @@ fn put_str(into: &mut Vec<u8>, text: &str) {
     into.extend_from_slice(text.as_bytes());
 }
 
+/// A number of two bytes at an offset.
 pub fn get_i16(bytes: &[u8], at: usize) -> i16 {
     i16::from_be_bytes(bytes[at..at + 2].try_into().expect("two bytes"))
 }
 
+/// A number of four bytes at an offset.
 pub fn get_i32(bytes: &[u8], at: usize) -> i32 {
     i32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
 }
 
+/// A number of eight bytes at an offset.
 pub fn get_i64(bytes: &[u8], at: usize) -> i64 {
     i64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }

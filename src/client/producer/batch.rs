@@ -15,14 +15,14 @@ use crate::types::Offset;
 
 /// Where a record came from: which of the sources, and its line there, from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::cli) struct Place {
+pub(crate) struct Place {
     pub source: usize,
     pub line: u64,
 }
 
 /// A record that is to be sent. `headers` are encoded by [`encode_headers`].
 #[derive(Clone, Copy, Debug)]
-pub(in crate::cli) struct NewRecord<'a> {
+pub(crate) struct NewRecord<'a> {
     pub key: Option<&'a [u8]>,
     pub value: Option<&'a [u8]>,
     pub headers: &'a [u8],
@@ -32,13 +32,13 @@ pub(in crate::cli) struct NewRecord<'a> {
 
 /// The idempotent producer's id and epoch, or -1 and -1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cli) struct ProducerId {
+pub(crate) struct ProducerId {
     pub id: i64,
     pub epoch: i16,
 }
 
 impl ProducerId {
-    pub(in crate::cli) const NONE: Self = Self { id: NO_PRODUCER_ID, epoch: -1 };
+    pub(crate) const NONE: Self = Self { id: NO_PRODUCER_ID, epoch: -1 };
 }
 
 /// A batch that still takes records.
@@ -176,7 +176,7 @@ pub(super) fn seal(mut bytes: Vec<u8>, compression: Compression) -> Vec<u8> {
 }
 
 /// Headers as they stand in a record, their count in front.
-pub(in crate::cli) fn encode_headers<'a>(
+pub(crate) fn encode_headers<'a>(
     into: &mut Vec<u8>,
     headers: impl ExactSizeIterator<Item = (&'a [u8], Option<&'a [u8]>)>,
 ) {

@@ -13,7 +13,7 @@ use crate::protocol::cold::{self, Request, api_versions_request as api_versions}
 
 /// A connection to a broker. By shared reference one thread may send frames while another receives them.
 #[derive(Debug)]
-pub(in crate::cli) struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     server: String,
     versions: Arc<BTreeMap<i16, (i16, i16)>>,
@@ -23,7 +23,7 @@ pub(in crate::cli) struct Connection {
 
 impl Connection {
     /// Connects to `server`, a `host:port`, and asks what it serves.
-    pub(in crate::cli) fn open(server: &str, stop: &Stop) -> Result<Self, Error> {
+    pub(crate) fn open(server: &str, stop: &Stop) -> Result<Self, Error> {
         let refused = |error| Error::Connect { server: server.to_owned(), error };
         let addresses = server.to_socket_addrs().map_err(refused)?;
         let mut last = io::Error::from(io::ErrorKind::NotFound);
@@ -45,38 +45,34 @@ impl Connection {
     }
 
     /// Ends both directions, for all handles: who waits on one is woken by an error.
-    pub(in crate::cli) fn shut_down(&self) {
+    pub(crate) fn shut_down(&self) {
         // Fails where the other side has gone, which is what is wanted.
         let _ = self.stream.shutdown(std::net::Shutdown::Both);
     }
 
     /// Sends a request and waits for its answer.
-    pub(in crate::cli) fn call<R: Request>(&mut self, request: &R) -> Result<R::Response, Error> {
+    pub(crate) fn call<R: Request>(&mut self, request: &R) -> Result<R::Response, Error> {
         self.call_within(request, REPLY_WAIT)
     }
 
     /// As [`Self::call`], with its own patience: a join of a group waits for the other members.
-    pub(in crate::cli) fn call_within<R: Request>(
-        &mut self,
-        request: &R,
-        wait: Duration,
-    ) -> Result<R::Response, Error> {
+    pub(crate) fn call_within<R: Request>(&mut self, request: &R, wait: Duration) -> Result<R::Response, Error> {
         let version = self.version(R::API_KEY)?;
         self.call_at(version, request, wait)
     }
 
     /// The version to speak: the highest that both know.
-    pub(in crate::cli) fn version(&self, api_key: ApiKey) -> Result<i16, Error> {
+    pub(crate) fn version(&self, api_key: ApiKey) -> Result<i16, Error> {
         self.highest(api_key, api_key.max_version())
     }
 
     /// Fails unless exactly this version is served: for the requests whose bytes are written by hand.
-    pub(in crate::cli) fn require(&self, api_key: ApiKey, version: i16) -> Result<(), Error> {
+    pub(crate) fn require(&self, api_key: ApiKey, version: i16) -> Result<(), Error> {
         if self.highest(api_key, version)? == version { Ok(()) } else { Err(self.unsupported(api_key)) }
     }
 
     /// The highest version of an API that the other side shows.
-    pub(in crate::cli) fn shown(&self, api_key: ApiKey) -> Option<(i16, i16)> {
+    pub(crate) fn shown(&self, api_key: ApiKey) -> Option<(i16, i16)> {
         self.versions.get(&api_key.code()).copied()
     }
 
@@ -120,13 +116,13 @@ impl Connection {
     }
 
     /// A number for the next request.
-    pub(in crate::cli) fn next_correlation_id(&mut self) -> i32 {
+    pub(crate) fn next_correlation_id(&mut self) -> i32 {
         self.correlation_id = self.correlation_id.wrapping_add(1) & i32::MAX;
         self.correlation_id
     }
 
     /// Sends the bytes of a frame, length field included.
-    pub(in crate::cli) fn send(&self, mut parts: &mut [IoSlice<'_>], until: Instant) -> Result<(), Error> {
+    pub(crate) fn send(&self, mut parts: &mut [IoSlice<'_>], until: Instant) -> Result<(), Error> {
         IoSlice::advance_slices(&mut parts, 0);
         while !parts.is_empty() {
             match (&self.stream).write_vectored(parts) {
@@ -140,7 +136,7 @@ impl Connection {
     }
 
     /// Receives a frame without its length field into `answer`, whose room is used again.
-    pub(in crate::cli) fn receive(&self, answer: &mut Vec<u8>, until: Instant) -> Result<(), Error> {
+    pub(crate) fn receive(&self, answer: &mut Vec<u8>, until: Instant) -> Result<(), Error> {
         answer.clear();
         self.read(answer, LENGTH_BYTES, until)?;
         let length = answer.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
@@ -184,7 +180,7 @@ impl Connection {
     }
 
     /// An answer that makes no sense.
-    pub(in crate::cli) fn strange(&self, reason: String) -> Error {
+    pub(crate) fn strange(&self, reason: String) -> Error {
         Error::Protocol { server: self.server.clone(), reason }
     }
 }
@@ -196,7 +192,7 @@ fn is_pause(error: &io::Error) -> bool {
 /// The first version with the client's name in it; what serves no such version is older than Kafka 2.4.
 const API_VERSIONS_VERSION: i16 = 3;
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
-pub(in crate::cli) const REPLY_WAIT: Duration = Duration::from_secs(30);
+pub(crate) const REPLY_WAIT: Duration = Duration::from_secs(30);
 /// How often a wait looks at the stop flag.
 const SLICE: Duration = Duration::from_millis(100);
 const LENGTH_BYTES: u64 = 4;

@@ -12,18 +12,18 @@
 //! **Invariants.** 1. It asks for nothing that the node's ApiVersions did not show, so it works against Apache Kafka
 //! too. 2. No bytes from the network make it panic.
 
-pub(super) mod cluster;
-pub(super) mod connection;
-pub(super) mod consumer;
+pub(crate) mod cluster;
+pub(crate) mod connection;
+pub(crate) mod consumer;
 mod error;
-pub(super) mod producer;
+pub(crate) mod producer;
 mod stop;
 mod wire;
 
-pub(super) use cluster::Cluster;
-pub(super) use connection::Connection;
-pub(super) use error::{Code, Error, accept, code_name};
-pub(super) use stop::Stop;
+pub(crate) use cluster::Cluster;
+pub(crate) use connection::Connection;
+pub(crate) use error::{Code, Error, accept, code_name};
+pub(crate) use stop::Stop;
 
 /// What the node's log and its quotas know these commands by.
-pub(super) const CLIENT_ID: &str = "ringmain-cli";
+pub(crate) const CLIENT_ID: &str = "ringmain-cli";

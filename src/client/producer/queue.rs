@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::batch::{Batch, Place};
 use super::{Config, compressed, seal};
-use crate::cli::client::error::{Code, is_retriable};
-use crate::cli::client::{Cluster, Error, Stop, cluster::Topic};
+use crate::client::error::{Code, is_retriable};
+use crate::client::{Cluster, Error, Stop, cluster::Topic};
 use crate::protocol::ErrorCode;
 use crate::record::{Compression, HEADER_BYTES};
 
@@ -61,7 +61,7 @@ pub(super) struct Queue {
 
 /// How far a producer is.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::cli) struct Progress {
+pub(crate) struct Progress {
     pub records: u64,
     /// The first record that is not acknowledged, in the order of places.
     pub unacknowledged: Option<Place>,

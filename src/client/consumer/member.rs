@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::offsets::{self, Key};
 use super::protocol::{self, Partitions, Subscriber};
-use crate::cli::client::{Cluster, Connection, Error, Stop, accept};
+use crate::client::{Cluster, Connection, Error, Stop, accept};
 use crate::protocol::ErrorCode;
 use crate::protocol::cold::{
     KafkaString, heartbeat_request as heartbeat, join_group_request as join, join_group_response,
@@ -22,7 +22,7 @@ use crate::protocol::cold::{
 
 /// Who a member is, in one generation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::cli) struct Identity {
+pub(crate) struct Identity {
     pub member_id: String,
     pub instance_id: Option<String>,
     pub generation: i32,
@@ -30,7 +30,7 @@ pub(in crate::cli) struct Identity {
 
 /// A member of a group that reads one topic.
 #[derive(Debug)]
-pub(in crate::cli) struct Member {
+pub(crate) struct Member {
     group: String,
     topic: String,
     identity: Identity,
@@ -38,17 +38,17 @@ pub(in crate::cli) struct Member {
 
 impl Member {
     /// A member that has not joined yet. A name makes it a static one.
-    pub(in crate::cli) fn new(group: &str, instance_id: Option<&str>, topic: &str) -> Self {
+    pub(crate) fn new(group: &str, instance_id: Option<&str>, topic: &str) -> Self {
         let identity = Identity { instance_id: instance_id.map(str::to_owned), ..Identity::default() };
         Self { group: group.to_owned(), topic: topic.to_owned(), identity }
     }
 
-    pub(in crate::cli) fn identity(&self) -> &Identity {
+    pub(crate) fn identity(&self) -> &Identity {
         &self.identity
     }
 
     /// Joins, or joins again, until a generation has settled. Answers the partitions of the topic that are this one's.
-    pub(in crate::cli) fn join(&mut self, cluster: &mut Cluster) -> Result<Vec<i32>, Error> {
+    pub(crate) fn join(&mut self, cluster: &mut Cluster) -> Result<Vec<i32>, Error> {
         let begun = Instant::now();
         loop {
             match self.try_join(cluster) {
@@ -117,7 +117,7 @@ impl Member {
     }
 
     /// Commits as this member. Nothing to commit is done at once.
-    pub(in crate::cli) fn commit(&self, cluster: &mut Cluster, offsets: &BTreeMap<Key, i64>) -> Result<(), Error> {
+    pub(crate) fn commit(&self, cluster: &mut Cluster, offsets: &BTreeMap<Key, i64>) -> Result<(), Error> {
         if offsets.is_empty() {
             return Ok(());
         }
@@ -125,7 +125,7 @@ impl Member {
     }
 
     /// Leaves, so that others need not wait for the session to end. A static member keeps its place.
-    pub(in crate::cli) fn leave(&self, cluster: &mut Cluster) -> Result<(), Error> {
+    pub(crate) fn leave(&self, cluster: &mut Cluster) -> Result<(), Error> {
         if self.identity.member_id.is_empty() || self.identity.instance_id.is_some() {
             return Ok(());
         }
@@ -176,7 +176,7 @@ fn assign(
 
 /// What the consuming thread and the heartbeats share while an assignment holds.
 #[derive(Debug, Default)]
-pub(in crate::cli) struct Pulse {
+pub(crate) struct Pulse {
     state: Mutex<PulseState>,
     changed: Condvar,
 }
@@ -193,12 +193,12 @@ struct PulseState {
 
 impl Pulse {
     /// What was printed so far, to be committed.
-    pub(in crate::cli) fn record(&self, offsets: impl IntoIterator<Item = (Key, i64)>) {
+    pub(crate) fn record(&self, offsets: impl IntoIterator<Item = (Key, i64)>) {
         self.lock().offsets.extend(offsets);
     }
 
     /// Ends the heartbeats. Answers what is to be committed, unless the membership was lost.
-    pub(in crate::cli) fn end(&self) -> Option<BTreeMap<Key, i64>> {
+    pub(crate) fn end(&self) -> Option<BTreeMap<Key, i64>> {
         let mut state = self.lock();
         state.ended = true;
         self.changed.notify_all();
@@ -206,7 +206,7 @@ impl Pulse {
     }
 
     /// What went wrong, if it is more than a rebalance.
-    pub(in crate::cli) fn failure(&self) -> Option<Error> {
+    pub(crate) fn failure(&self) -> Option<Error> {
         self.lock().failure.take()
     }
 
@@ -215,7 +215,7 @@ impl Pulse {
     }
 
     /// Sends heartbeats and commits until the end, or until the group rebalances: then `over` is set.
-    pub(in crate::cli) fn run(&self, cluster: &mut Cluster, group: &str, identity: &Identity, over: &Stop) {
+    pub(crate) fn run(&self, cluster: &mut Cluster, group: &str, identity: &Identity, over: &Stop) {
         let mut committed = (Instant::now(), BTreeMap::new());
         let mut last_good = Instant::now();
         loop {

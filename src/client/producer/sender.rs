@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use super::batch::Batch;
 use super::is_appended;
 use super::queue::Shared;
-use crate::cli::client::connection::REPLY_WAIT;
-use crate::cli::client::wire::{self, PRODUCE_VERSION};
-use crate::cli::client::{Connection, Error};
+use crate::client::connection::REPLY_WAIT;
+use crate::client::wire::{self, PRODUCE_VERSION};
+use crate::client::{Connection, Error};
 use crate::protocol::ApiKey;
 
 /// One connection's requests that are not answered, oldest first.

@@ -4,14 +4,13 @@ use std::io;
 
 use thiserror::Error;
 
-use crate::cli::Ended;
 use crate::protocol::cold::KafkaString;
 use crate::protocol::{ApiKey, ErrorCode};
 use crate::record::RecordError;
 
 /// A request that did not do what it was for.
 #[derive(Debug, Error)]
-pub(in crate::cli) enum Error {
+pub(crate) enum Error {
     /// The socket failed.
     #[error("{server}: {error}")]
     Io {
@@ -77,7 +76,7 @@ pub(in crate::cli) enum Error {
 
 /// An error code as the wire has it: Kafka's name for those that this version knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cli) struct Code(pub i16);
+pub(crate) struct Code(pub i16);
 
 impl std::fmt::Display for Code {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -87,7 +86,7 @@ impl std::fmt::Display for Code {
 
 impl Error {
     /// Whether the same request may do better a moment later, on a new connection or after a look at the leaders.
-    pub(in crate::cli) fn is_retriable(&self) -> bool {
+    pub(crate) fn is_retriable(&self) -> bool {
         match self {
             Self::Io { .. } | Self::Connect { .. } => true,
             Self::Kafka { code, .. } => is_retriable(code.0),
@@ -96,7 +95,7 @@ impl Error {
     }
 
     /// Kafka's code, where the node answered one.
-    pub(in crate::cli) fn code(&self) -> Option<ErrorCode> {
+    pub(crate) fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Kafka { code, .. } => ErrorCode::from_code(code.0),
             _ => None,
@@ -104,17 +103,8 @@ impl Error {
     }
 }
 
-impl From<Error> for Ended {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Stopped => Self::Interrupted("interrupted".to_owned()),
-            error => Self::Failed(error.to_string()),
-        }
-    }
-}
-
 /// Kafka's retriable errors (`RetriableException`), as far as these commands can meet them.
-pub(in crate::cli) fn is_retriable(code: i16) -> bool {
+pub(crate) fn is_retriable(code: i16) -> bool {
     matches!(
         ErrorCode::from_code(code),
         Some(
@@ -144,7 +134,7 @@ pub(in crate::cli) fn is_retriable(code: i16) -> bool {
 }
 
 /// Ok for code 0; else the error, about `what`.
-pub(in crate::cli) fn accept(what: impl Into<String>, code: i16, message: Option<&KafkaString>) -> Result<(), Error> {
+pub(crate) fn accept(what: impl Into<String>, code: i16, message: Option<&KafkaString>) -> Result<(), Error> {
     if code == 0 {
         return Ok(());
     }
@@ -152,6 +142,6 @@ pub(in crate::cli) fn accept(what: impl Into<String>, code: i16, message: Option
     Err(Error::Kafka { what: what.into(), code: Code(code), message })
 }
 
-pub(in crate::cli) fn code_name(code: i16) -> &'static str {
+pub(crate) fn code_name(code: i16) -> &'static str {
     ErrorCode::from_code(code).map_or("an error that this version does not know", ErrorCode::name)
 }

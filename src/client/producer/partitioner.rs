@@ -26,7 +26,7 @@ fn murmur2(bytes: &[u8]) -> u32 {
 }
 
 /// The partition of a key, of so many; there is one at least.
-pub(in crate::cli) fn of_key(key: &[u8], partition_count: usize) -> usize {
+pub(crate) fn of_key(key: &[u8], partition_count: usize) -> usize {
     let hash = usize::try_from(murmur2(key) & 0x7fff_ffff).unwrap_or_default();
     hash % partition_count
 }

@@ -15,7 +15,7 @@ use crate::protocol::cold::{
 /// What is known of a cluster, and a connection to each broker that was asked something. A connection that failed is
 /// opened again by the next call.
 #[derive(Debug)]
-pub(in crate::cli) struct Cluster {
+pub(crate) struct Cluster {
     bootstrap: String,
     stop: Stop,
     first: Option<Connection>,
@@ -27,7 +27,7 @@ pub(in crate::cli) struct Cluster {
 
 /// A topic's partitions.
 #[derive(Clone, Debug)]
-pub(in crate::cli) struct Topic {
+pub(crate) struct Topic {
     pub name: String,
     /// In order of their numbers.
     pub partitions: Vec<Leader>,
@@ -35,7 +35,7 @@ pub(in crate::cli) struct Topic {
 
 /// Who leads a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cli) struct Leader {
+pub(crate) struct Leader {
     pub partition: i32,
     /// A broker's id, or -1 while there is none.
     pub leader: i32,
@@ -43,11 +43,11 @@ pub(in crate::cli) struct Leader {
 
 impl Topic {
     /// The numbers of its partitions.
-    pub(in crate::cli) fn numbers(&self) -> Vec<i32> {
+    pub(crate) fn numbers(&self) -> Vec<i32> {
         self.partitions.iter().map(|partition| partition.partition).collect()
     }
 
-    pub(in crate::cli) fn leader(&self, partition: i32) -> Option<i32> {
+    pub(crate) fn leader(&self, partition: i32) -> Option<i32> {
         let found = self.partitions.iter().find(|other| other.partition == partition);
         found.map(|found| found.leader).filter(|leader| *leader >= 0)
     }
@@ -55,7 +55,7 @@ impl Topic {
 
 impl Cluster {
     /// Connects to the bootstrap address, a `host:port`.
-    pub(in crate::cli) fn open(bootstrap: &str, stop: &Stop) -> Result<Self, Error> {
+    pub(crate) fn open(bootstrap: &str, stop: &Stop) -> Result<Self, Error> {
         let first = Some(Connection::open(bootstrap, stop)?);
         Ok(Self { first, ..Self::unconnected(bootstrap, stop) })
     }
@@ -73,12 +73,12 @@ impl Cluster {
     }
 
     /// The flag that ends every wait.
-    pub(in crate::cli) fn stop(&self) -> &Stop {
+    pub(crate) fn stop(&self) -> &Stop {
         &self.stop
     }
 
     /// Asks whichever broker the bootstrap address leads to.
-    pub(in crate::cli) fn call<R: Request>(&mut self, request: &R) -> Result<R::Response, Error> {
+    pub(crate) fn call<R: Request>(&mut self, request: &R) -> Result<R::Response, Error> {
         let mut connection = match self.first.take() {
             Some(connection) => connection,
             None => Connection::open(&self.bootstrap, &self.stop)?,
@@ -89,7 +89,7 @@ impl Cluster {
     }
 
     /// Asks one broker.
-    pub(in crate::cli) fn call_broker<R: Request>(&mut self, id: i32, request: &R) -> Result<R::Response, Error> {
+    pub(crate) fn call_broker<R: Request>(&mut self, id: i32, request: &R) -> Result<R::Response, Error> {
         let mut connection = match self.connections.remove(&id) {
             Some(connection) => connection,
             None => self.connect(id)?,
@@ -100,23 +100,23 @@ impl Cluster {
     }
 
     /// A new connection to a broker.
-    pub(in crate::cli) fn connect(&self, id: i32) -> Result<Connection, Error> {
+    pub(crate) fn connect(&self, id: i32) -> Result<Connection, Error> {
         Connection::open(&self.address(id)?, &self.stop)
     }
 
     /// A broker's `host:port`.
-    pub(in crate::cli) fn address(&self, id: i32) -> Result<String, Error> {
+    pub(crate) fn address(&self, id: i32) -> Result<String, Error> {
         let known = self.brokers.get(&id).cloned();
         known.ok_or_else(|| Error::GaveUp(format!("broker {id} is not among those of {}", self.bootstrap)))
     }
 
     /// The ids of all brokers.
-    pub(in crate::cli) fn broker_ids(&self) -> Vec<i32> {
+    pub(crate) fn broker_ids(&self) -> Vec<i32> {
         self.brokers.keys().copied().collect()
     }
 
     /// Topics as the cluster has them now: some by name, or all. Learns the brokers' addresses too.
-    pub(in crate::cli) fn metadata(
+    pub(crate) fn metadata(
         &mut self,
         names: Option<&[&str]>,
         create: bool,
@@ -134,7 +134,7 @@ impl Cluster {
     }
 
     /// One topic and its leaders.
-    pub(in crate::cli) fn topic(&mut self, name: &str, create: bool) -> Result<Topic, Error> {
+    pub(crate) fn topic(&mut self, name: &str, create: bool) -> Result<Topic, Error> {
         let topics = self.metadata(Some(&[name]), create)?;
         let topic = topics.first().ok_or_else(|| Error::GaveUp(format!("{name}: the node answered nothing")))?;
         accept(name, topic.error_code, None)?;
@@ -148,7 +148,7 @@ impl Cluster {
     }
 
     /// As [`Self::topic`], while a topic is being made or has no leader yet.
-    pub(in crate::cli) fn topic_with_leaders(&mut self, name: &str, create: bool) -> Result<Topic, Error> {
+    pub(crate) fn topic_with_leaders(&mut self, name: &str, create: bool) -> Result<Topic, Error> {
         let begun = Instant::now();
         loop {
             let found = self.topic(name, create);
@@ -173,11 +173,7 @@ impl Cluster {
 
     /// The offsets of partitions at a moment: a time in milliseconds, or [`EARLIEST`], [`LATEST`]. -1 where there is
     /// none so late. Tries again while leaders move.
-    pub(in crate::cli) fn offsets_at(
-        &mut self,
-        name: &str,
-        wanted: &[(i32, i64)],
-    ) -> Result<BTreeMap<i32, i64>, Error> {
+    pub(crate) fn offsets_at(&mut self, name: &str, wanted: &[(i32, i64)]) -> Result<BTreeMap<i32, i64>, Error> {
         let begun = Instant::now();
         loop {
             let topic = self.topic_with_leaders(name, false)?;
@@ -224,7 +220,7 @@ impl Cluster {
     }
 
     /// The broker that coordinates a group: its id. A coordinator that is being made or loaded is waited for.
-    pub(in crate::cli) fn coordinator(&mut self, group: &str) -> Result<i32, Error> {
+    pub(crate) fn coordinator(&mut self, group: &str) -> Result<i32, Error> {
         let begun = Instant::now();
         loop {
             match self.find_coordinator(group) {
@@ -252,7 +248,7 @@ impl Cluster {
     }
 
     /// Asks the coordinator of a group; one that moves or loads is looked for again.
-    pub(in crate::cli) fn call_coordinator<R: Request>(
+    pub(crate) fn call_coordinator<R: Request>(
         &mut self,
         group: &str,
         request: &R,
@@ -286,10 +282,10 @@ fn address(host: &KafkaString, port: i32) -> String {
 }
 
 /// ListOffsets' names for the two ends of a log.
-pub(in crate::cli) const EARLIEST: i64 = -2;
-pub(in crate::cli) const LATEST: i64 = -1;
+pub(crate) const EARLIEST: i64 = -2;
+pub(crate) const LATEST: i64 = -1;
 /// How long brokers may take for one request.
-pub(in crate::cli) const TIMEOUT_MS: i32 = 30_000;
+pub(crate) const TIMEOUT_MS: i32 = 30_000;
 const PAUSE: Duration = Duration::from_millis(100);
 const CREATION_WAIT: Duration = Duration::from_secs(3);
 const LEADER_WAIT: Duration = Duration::from_secs(15);

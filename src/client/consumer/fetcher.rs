@@ -13,16 +13,16 @@ use std::sync::{Mutex, MutexGuard};
 use std::thread::{self, Scope, sleep};
 use std::time::{Duration, Instant};
 
-use crate::cli::client::cluster::{EARLIEST, LATEST, Topic};
-use crate::cli::client::connection::REPLY_WAIT;
-use crate::cli::client::wire::{self, FETCH_VERSION, FetchLimits};
-use crate::cli::client::{Cluster, Connection, Error, Stop, accept};
+use crate::client::cluster::{EARLIEST, LATEST, Topic};
+use crate::client::connection::REPLY_WAIT;
+use crate::client::wire::{self, FETCH_VERSION, FetchLimits};
+use crate::client::{Cluster, Connection, Error, Stop, accept};
 use crate::protocol::{ApiKey, ErrorCode};
 use crate::record::batches::Batches;
 
 /// From where to read a partition, and to where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cli) struct Span {
+pub(crate) struct Span {
     pub partition: i32,
     pub from: i64,
     /// Ends before this offset, or never.
@@ -31,7 +31,7 @@ pub(in crate::cli) struct Span {
 
 /// What to do at an offset that the log does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cli) enum Reset {
+pub(crate) enum Reset {
     Earliest,
     Latest,
     Fail,
@@ -39,28 +39,28 @@ pub(in crate::cli) enum Reset {
 
 /// An answer: the batches of some partitions.
 #[derive(Debug)]
-pub(in crate::cli) struct Chunk {
+pub(crate) struct Chunk {
     frame: Vec<u8>,
     parts: Vec<(i32, i64, Range<usize>)>,
 }
 
 impl Chunk {
     /// Partition, the offset that was asked for, and whole batches from the one that holds it.
-    pub(in crate::cli) fn parts(&self) -> impl Iterator<Item = (i32, i64, &[u8])> {
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (i32, i64, &[u8])> {
         self.parts.iter().map(|(partition, from, at)| (*partition, *from, &self.frame[at.clone()]))
     }
 }
 
 /// Answers to come. Ends when every partition has reached its end.
 #[derive(Debug)]
-pub(in crate::cli) struct Chunks {
+pub(crate) struct Chunks {
     chunks: Receiver<Result<Chunk, Error>>,
     free: Sender<Vec<u8>>,
 }
 
 impl Chunks {
     /// The next answer with records in it; `None` at the end, [`Error::Stopped`] where none has come in time.
-    pub(in crate::cli) fn next(&self, wait: Duration) -> Result<Option<Chunk>, Error> {
+    pub(crate) fn next(&self, wait: Duration) -> Result<Option<Chunk>, Error> {
         match self.chunks.recv_timeout(wait) {
             Ok(chunk) => chunk.map(Some),
             Err(RecvTimeoutError::Timeout) => Err(Error::Stopped),
@@ -69,7 +69,7 @@ impl Chunks {
     }
 
     /// Gives an answer's memory back.
-    pub(in crate::cli) fn recycle(&self, chunk: Chunk) {
+    pub(crate) fn recycle(&self, chunk: Chunk) {
         // The fetchers may have come to their end.
         let _ = self.free.send(chunk.frame);
     }
@@ -105,7 +105,7 @@ impl Position {
 }
 
 /// Runs `body` with what `spans` of `topic` hold. Threads have ended when this returns. `abort` ends them early.
-pub(in crate::cli) fn with_fetchers<T>(
+pub(crate) fn with_fetchers<T>(
     cluster: Cluster,
     topic: &Topic,
     spans: &[Span],

@@ -7,11 +7,11 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// Whether to end. Clones share the flag.
 #[derive(Clone, Debug, Default)]
-pub(in crate::cli) struct Stop(Arc<AtomicBool>);
+pub(crate) struct Stop(Arc<AtomicBool>);
 
 impl Stop {
     /// A flag that SIGINT and SIGTERM set; the second signal ends the process at once.
-    pub(in crate::cli) fn on_signals() -> std::io::Result<Self> {
+    pub(crate) fn on_signals() -> std::io::Result<Self> {
         let stop = Self::default();
         for signal in [SIGINT, SIGTERM] {
             signal_hook::flag::register_conditional_shutdown(signal, INTERRUPTED, Arc::clone(&stop.0))?;
@@ -20,11 +20,11 @@ impl Stop {
         Ok(stop)
     }
 
-    pub(in crate::cli) fn set(&self) {
+    pub(crate) fn set(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    pub(in crate::cli) fn is_set(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::member::Identity;
-use crate::cli::client::{Cluster, Error, accept};
+use crate::client::{Cluster, Error, accept};
 use crate::protocol::cold::{
     KafkaString, offset_commit_request as commit, offset_fetch_request as fetch, offset_fetch_response,
 };
 
 /// A topic and a partition.
-pub(in crate::cli) type Key = (String, i32);
+pub(crate) type Key = (String, i32);
 
 /// What a group has committed, of some partitions of a topic or of everything.
-pub(in crate::cli) fn committed(
+pub(crate) fn committed(
     cluster: &mut Cluster,
     group: &str,
     topic: Option<(&str, &[i32])>,
@@ -48,7 +48,7 @@ pub(in crate::cli) fn committed(
 }
 
 /// Commits offsets: as a member, or, in a group without members, as nobody.
-pub(in crate::cli) fn commit(
+pub(crate) fn commit(
     cluster: &mut Cluster,
     group: &str,
     identity: Option<&Identity>,

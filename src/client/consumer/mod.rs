@@ -4,7 +4,7 @@
 //! while this one is printed. [`member`] joins a group and keeps the membership alive; [`protocol`] is what members of
 //! a group say to each other. [`offsets`] reads and writes what groups have committed.
 
-pub(in crate::cli) mod fetcher;
-pub(in crate::cli) mod member;
-pub(in crate::cli) mod offsets;
-pub(in crate::cli) mod protocol;
+pub(crate) mod fetcher;
+pub(crate) mod member;
+pub(crate) mod offsets;
+pub(crate) mod protocol;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use super::batch::{Batch, NewRecord, OpenBatch, Place, ProducerId};
 use super::queue::Shared;
 use super::{Config, is_appended};
-use crate::cli::client::cluster::{Leader, Topic};
-use crate::cli::client::{Cluster, Error, Stop};
+use crate::client::cluster::{Leader, Topic};
+use crate::client::{Cluster, Error, Stop};
 use crate::protocol::ErrorCode;
 use crate::record::Compression;
 

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 /// Topics and partitions of a member.
-pub(in crate::cli) type Partitions = BTreeMap<String, Vec<i32>>;
+pub(crate) type Partitions = BTreeMap<String, Vec<i32>>;
 
 /// A member as its leader sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub(super) fn assignment(partitions: &Partitions) -> Vec<u8> {
 }
 
 /// The partitions of an assignment; `None` where it is not one. An empty one assigns nothing.
-pub(in crate::cli) fn assigned(mut bytes: &[u8]) -> Option<Partitions> {
+pub(crate) fn assigned(mut bytes: &[u8]) -> Option<Partitions> {
     let rest = &mut bytes;
     if rest.is_empty() {
         return Some(Partitions::new());

@@ -27,15 +27,15 @@ use crate::protocol::ErrorCode;
 use crate::protocol::cold::init_producer_id_request as init;
 use crate::record::Compression;
 
-pub(in crate::cli) use batch::{NewRecord, Place, ProducerId, encode_headers};
-pub(in crate::cli) use queue::Progress;
+pub(crate) use batch::{NewRecord, Place, ProducerId, encode_headers};
+pub(crate) use queue::Progress;
 
 use batch::{OpenBatch, compressed, seal};
 use queue::Shared;
 
 /// How to produce; the names are Kafka's where it has one.
 #[derive(Clone, Debug)]
-pub(in crate::cli) struct Config {
+pub(crate) struct Config {
     /// -1 for all.
     pub acks: i16,
     pub compression: Compression,
@@ -55,7 +55,7 @@ pub(in crate::cli) struct Config {
 
 /// The caller's side.
 #[derive(Debug)]
-pub(in crate::cli) struct Producer<'a> {
+pub(crate) struct Producer<'a> {
     shared: &'a Shared,
     open: Vec<Option<OpenBatch>>,
     next_id: Vec<u64>,
@@ -66,7 +66,7 @@ pub(in crate::cli) struct Producer<'a> {
 }
 
 /// Runs `body` with a producer for `topic`. Threads have ended when this returns; what was not flushed is dropped.
-pub(in crate::cli) fn with_producer<T>(
+pub(crate) fn with_producer<T>(
     config: Config,
     mut cluster: Cluster,
     topic: Topic,
@@ -101,7 +101,7 @@ pub(in crate::cli) fn with_producer<T>(
 impl Producer<'_> {
     /// Takes a record: to `partition`, or by its key, or where the last one without a key went. Waits while the buffer
     /// is full.
-    pub(in crate::cli) fn push(&mut self, partition: Option<usize>, record: &NewRecord<'_>) -> Result<(), Error> {
+    pub(crate) fn push(&mut self, partition: Option<usize>, record: &NewRecord<'_>) -> Result<(), Error> {
         let partition = match (partition, record.key) {
             (Some(partition), _) => partition,
             (None, Some(key)) => partitioner::of_key(key, self.open.len()),
@@ -124,7 +124,7 @@ impl Producer<'_> {
     }
 
     /// Closes batches that have waited for `linger`, where nothing of their partition waits already.
-    pub(in crate::cli) fn linger(&mut self) -> Result<(), Error> {
+    pub(crate) fn linger(&mut self) -> Result<(), Error> {
         let now = Instant::now();
         for partition in 0..self.open.len() {
             let opened = self.open[partition].as_ref().map(|open| open.opened);
@@ -140,12 +140,12 @@ impl Producer<'_> {
     }
 
     /// Whether a batch is open, which [`Self::linger`] must close in time.
-    pub(in crate::cli) fn is_lingering(&self) -> bool {
+    pub(crate) fn is_lingering(&self) -> bool {
         self.open.iter().any(Option::is_some)
     }
 
     /// Sends all that was pushed and waits until it is acknowledged, or until `until`.
-    pub(in crate::cli) fn flush(&mut self, until: Option<Instant>) -> Result<(), Error> {
+    pub(crate) fn flush(&mut self, until: Option<Instant>) -> Result<(), Error> {
         for partition in 0..self.open.len() {
             self.close(partition)?;
         }
@@ -153,7 +153,7 @@ impl Producer<'_> {
     }
 
     /// What is acknowledged so far.
-    pub(in crate::cli) fn progress(&self) -> Progress {
+    pub(crate) fn progress(&self) -> Progress {
         let mut progress = self.shared.progress();
         // Places in batches that are still open lie after those in closed ones of the same partition only.
         let open = self.open.iter().flatten().map(OpenBatch::first).min();
