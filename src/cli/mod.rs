@@ -8,6 +8,7 @@
 //! **Exit codes**, see `Ended`: 0 done, 1 failed, 2 wrong usage or settings, 3 the command worked and what it looked at
 //! is not well, 130 stopped by its user before its end.
 
+mod bench;
 mod checks;
 #[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "prints by real time, to a descriptor")]
 mod consume;
@@ -93,6 +94,9 @@ enum Command {
     Consume(Box<consume::ConsumeArgs>),
     /// List, describe, reset or delete consumer groups.
     Groups(groups::GroupsArgs),
+    /// Measure what this host, or a broker, can do.
+    #[command(hide = true)]
+    Bench(bench::BenchArgs),
     /// Look into a data directory that no node has open.
     Log(log::LogArgs),
     /// Look at the machine and the settings, and say what would stop a node here or slow it down.
@@ -133,6 +137,7 @@ pub fn main() -> ExitCode {
         Command::Produce(args) => produce::run(&args, &mut output),
         Command::Consume(args) => consume::run(&args, &mut output),
         Command::Groups(args) => groups::run(&args, &mut output),
+        Command::Bench(args) => bench::run(&args, &mut output),
         Command::Log(args) => log::run(&args, &mut output),
         Command::Doctor { node, json } => doctor::run(&node, json, &mut output),
     };

@@ -68,8 +68,8 @@ mod sabotage;
 mod segment;
 pub mod segment_index;
 mod settle;
-#[cfg(test)]
-pub(crate) mod sim_store;
+#[doc(hidden)]
+pub mod sim_store;
 mod space;
 pub mod stop;
 mod store;

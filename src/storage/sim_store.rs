@@ -1,4 +1,5 @@
-//! One shard's store in a simulated world, for the tests of the layers above: opened as a node opens it, killed, stopped.
+//! One shard's store in a simulated world, for tests of the layers above and for `bench::paths`: opened as a node opens it,
+//! killed, stopped.
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -10,19 +11,19 @@ use crate::io::device::FlushScope;
 use crate::io::sim::{SimEnv, World};
 
 /// Where the simulated log directory is.
-pub(crate) const DIR: &str = "/data";
+pub const DIR: &str = "/data";
 const BLOCK: usize = 4096;
 
 /// A process of one shard with an open store.
-pub(crate) struct SimStore {
+pub struct SimStore {
     /// The shard.
-    pub(crate) rt: Rc<Runtime<SimEnv>>,
+    pub rt: Rc<Runtime<SimEnv>>,
     /// Its logs.
-    pub(crate) store: Rc<Store<SimEnv>>,
+    pub store: Rc<Store<SimEnv>>,
 }
 
 /// A small configuration, so that little work reaches every corner.
-pub(crate) fn config() -> Config {
+pub fn config() -> Config {
     Config {
         disk: Disk { block_bytes: BLOCK, scope: FlushScope::Device, ..Disk::default() },
         log: LogConfig { segment_bytes: 256 << 10, ..LogConfig::default() },
@@ -40,11 +41,12 @@ pub(crate) fn config() -> Config {
 
 impl SimStore {
     /// Starts a process in `world` and opens all logs of its directory on one shard.
-    pub(crate) fn open(world: &Rc<World>) -> Self {
+    pub fn open(world: &Rc<World>) -> Self {
         Self::open_with(world, config())
     }
 
-    pub(crate) fn open_with(world: &Rc<World>, config: Config) -> Self {
+    /// As [`Self::open`], under a configuration.
+    pub fn open_with(world: &Rc<World>, config: Config) -> Self {
         let rt = Rc::clone(&world.start(1)[0]);
         world.take_lock();
         let this = Rc::clone(&rt);
@@ -66,7 +68,7 @@ impl SimStore {
     }
 
     /// Stops cleanly; the process is gone afterwards.
-    pub(crate) fn stop(self, world: &Rc<World>) {
+    pub fn stop(self, world: &Rc<World>) {
         let (rt, store) = (Rc::clone(&self.rt), self.store);
         let stopped = world.block_on(&self.rt, async move {
             let stopped = store.close(7).await;
