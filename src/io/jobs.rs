@@ -158,7 +158,7 @@ fn flush_parent(path: &Path) -> io::Result<()> {
 }
 
 /// Gives the range blocks, and the file the length of the range's end where it is shorter.
-pub(super) fn allocate(file: &File, range: &Range<u64>) -> io::Result<()> {
+pub(super) fn allocate(file: &impl AsFd, range: &Range<u64>) -> io::Result<()> {
     if rustix::fs::fstat(file)?.st_size.cast_unsigned() < range.end {
         rustix::fs::ftruncate(file, range.end)?;
     }
@@ -206,7 +206,9 @@ fn read_ahead(file: &File, range: &Range<u64>) -> io::Result<()> {
 /// What one readahead(2) brings at the least: it is cut to the device's largest request.
 const READ_AHEAD_BYTES: usize = 128 << 10;
 
-fn extents(file: &File, range: &Range<u64>) -> io::Result<Extents> {
+/// What FIEMAP says of a range (ioctl_fiemap(2)).
+pub(super) fn extents(file: &impl AsFd, range: &Range<u64>) -> io::Result<Extents> {
+    let file = file.as_fd();
     let mut found = Extents { mapped: true, ..Extents::default() };
     let mut position = range.start;
     while position < range.end {

@@ -25,6 +25,7 @@ pub mod device;
 mod device_flush;
 mod executor;
 pub mod files;
+pub mod floor;
 mod housekeeping;
 mod jobs;
 pub mod kernel;
