@@ -8,6 +8,7 @@
 //! **Exit codes**, see `Ended`: 0 done, 1 failed, 2 wrong usage or settings, 3 the command worked and what it looked at
 //! is not well, 130 stopped by its user before its end.
 
+#[expect(clippy::disallowed_methods, reason = "measures other processes by real time")]
 mod bench;
 mod checks;
 #[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "prints by real time, to a descriptor")]
@@ -95,8 +96,8 @@ enum Command {
     /// List, describe, reset or delete consumer groups.
     Groups(groups::GroupsArgs),
     /// Measure what this host, or a broker, can do.
-    #[command(hide = true)]
-    Bench(bench::BenchArgs),
+    #[command(after_help = bench::HELP)]
+    Bench(Box<bench::BenchArgs>),
     /// Look into a data directory that no node has open.
     Log(log::LogArgs),
     /// Look at the machine and the settings, and say what would stop a node here or slow it down.

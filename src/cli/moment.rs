@@ -69,6 +69,21 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
     before + (month * 153 + 2) / 5 + day - 1 - DAYS_TO_1970
 }
 
+/// A moment as RFC 3339 has it, in UTC and to the second.
+pub(super) fn show(milliseconds: i64) -> String {
+    let seconds = milliseconds.div_euclid(1000);
+    let (day, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    // The inverse of `days`: eras of 400 years, which begin in March.
+    let day = day + DAYS_TO_1970;
+    let (era, day) = (day.div_euclid(146_097), day.rem_euclid(146_097));
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day_of_year = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let (day, month) = (day_of_year - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
+    let year = era * 400 + year + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
+}
+
 /// From 0000-03-01.
 const DAYS_TO_1970: i64 = 719_468;
 
@@ -76,7 +91,20 @@ const FORMS: &str = "milliseconds since 1970, or a moment like 2026-11-21T10:30:
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{parse, show};
+
+    #[test]
+    fn what_is_shown_is_read_again() {
+        for day in (-800_000..800_000).step_by(97) {
+            let milliseconds = (day * 86_400 + 45_296) * 1000;
+            let text = show(milliseconds);
+            if text.len() == 20 && !text.starts_with('-') {
+                assert_eq!(parse(&text), Ok(milliseconds), "{text}");
+            }
+        }
+        assert_eq!(show(1_700_000_000_123), "2023-11-14T22:13:20Z");
+        assert_eq!(show(951_782_400_000), "2000-02-29T00:00:00Z");
+    }
 
     #[test]
     fn moments_are_read() {

@@ -37,6 +37,7 @@ pub mod mailbox;
 mod mount;
 mod operations;
 pub mod probe;
+pub mod process_clock;
 pub mod pump;
 mod receive;
 mod residency;

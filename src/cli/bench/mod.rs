@@ -1,6 +1,18 @@
 //! `ringmain bench`: what this host, or a broker, can do.
+//!
+//! ```text
+//!   run       the rows of a suite against a node of its own or a broker: progress, tables, JSON, HTML
+//!   own_node  the node that is started where none was named
+//!   table     what is printed
+//!   merge     reports of several runs made one, with comparisons
+//!   paths     hidden: one pure path, for callgrind
+//! ```
 
+mod merge;
+mod own_node;
 mod paths;
+mod run;
+mod table;
 
 use clap::{Args, Subcommand};
 
@@ -9,13 +21,18 @@ use super::output::Output;
 
 /// What `bench` was asked.
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct BenchArgs {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    #[command(flatten)]
+    run: run::RunArgs,
 }
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Make one report of several runs, with the brokers compared.
+    Report(merge::MergeArgs),
     /// Go one of the pure paths so many times, for callgrind to count.
     #[command(hide = true)]
     Paths(paths::PathsArgs),
@@ -23,6 +40,22 @@ enum Command {
 
 pub(super) fn run(args: &BenchArgs, output: &mut Output) -> Result<(), Ended> {
     match &args.command {
-        Command::Paths(args) => paths::run(args, output),
+        Some(Command::Report(args)) => merge::run(args, output),
+        Some(Command::Paths(args)) => paths::run(args, output),
+        None => run::run(&args.run, output),
     }
 }
+
+pub(super) const HELP: &str = "\
+Without --bootstrap a node is started on a scratch directory, measured, and stopped: a benchmark of this host, in under two
+minutes. With it, any broker that speaks the Kafka protocol is measured.
+
+  ringmain bench                                              this host: tables, and ringmain-bench.html
+  ringmain bench --suite full --data /mnt/nvme/scratch        ten times as long, on another disk
+  ringmain bench --bootstrap broker:9092 --rows produce-64k,small
+  ringmain bench --bootstrap broker:9092 --rows half-rate --rate 800 --acks 1
+  ringmain bench --list                                       the rows and their questions
+
+Rows that saturate send as fast as they are answered (closed loop). Rows with a rate send at fixed moments whatever the
+answers do (open loop), and a latency counts from the moment at which its request was meant to be sent. Batches are
+encoded before the clock starts. Numbers given as flags replace those of every row that is run.";
