@@ -36,6 +36,10 @@ pub struct Runtime<E: Env> {
     executor: Executor,
     completions: RefCell<Vec<Completion<E>>>,
     mail: Notify,
+    /// When the turn under way began.
+    turn_ns: Cell<u64>,
+    /// Wall-clock time of the turn that began at the first of the two.
+    wall: Cell<(u64, i64)>,
 }
 
 impl<E: Env> Runtime<E> {
@@ -43,6 +47,8 @@ impl<E: Env> Runtime<E> {
     #[must_use]
     pub fn new(env: E, shard: ShardId) -> Rc<Self> {
         Rc::new(Self {
+            turn_ns: Cell::new(env.now_ns()),
+            wall: Cell::new((u64::MAX, 0)),
             env,
             shard,
             slots: RefCell::new(Slots { slots: Vec::new(), free: Vec::new(), in_use: 0 }),
@@ -76,7 +82,7 @@ impl<E: Env> Runtime<E> {
     pub fn submit(self: &Rc<Self>, op: Op<E>) -> Pending<E> {
         let token = self.slots.borrow_mut().take();
         self.env.submit(token, op);
-        Pending { runtime: Rc::clone(self), token, done: false }
+        Pending { runtime: Rc::clone(self), token, arrived_ns: 0, done: false }
     }
 
     /// Reads up to `len` bytes at `position` to the end of `buf`.
@@ -136,6 +142,27 @@ impl<E: Env> Runtime<E> {
         self.env.now_ns()
     }
 
+    /// When the turn under way began, in monotonic nanoseconds: the moment at which it looked for completions. What costs
+    /// [`Self::now_ns`] a clock read is free here, and right for whatever came with one of them.
+    #[must_use]
+    pub fn turn_ns(&self) -> u64 {
+        self.turn_ns.get()
+    }
+
+    /// Wall-clock time in milliseconds since 1970. Read at most once in a turn, so that all that happens in one is stamped
+    /// alike.
+    #[must_use]
+    pub fn wall_ms(&self) -> i64 {
+        let turn_ns = self.turn_ns.get();
+        let (of, known_ms) = self.wall.get();
+        if of == turn_ns {
+            return known_ms;
+        }
+        let wall_ms = self.env.wall_ms();
+        self.wall.set((turn_ns, wall_ms));
+        wall_ms
+    }
+
     /// A future that ends at or after the given monotonic time.
     pub fn sleep_until(self: &Rc<Self>, at_ns: u64) -> Sleep<E> {
         Sleep { runtime: Rc::clone(self), at_ns, armed: None }
@@ -167,8 +194,10 @@ impl<E: Env> Runtime<E> {
     /// Delivers the completions that have arrived, fires due timers, and runs at most `budget` task steps. Answers
     /// whether anything was left ready: then the driver must not sleep.
     pub fn turn(&self, budget: usize) -> bool {
+        let now_ns = self.env.now_ns();
+        self.turn_ns.set(now_ns);
         self.deliver();
-        self.fire_timers();
+        self.fire_timers(now_ns);
         self.executor.run(budget)
     }
 
@@ -185,8 +214,9 @@ impl<E: Env> Runtime<E> {
         }
         let mut completions = self.completions.take();
         self.env.poll(&mut completions);
+        let turn_ns = self.turn_ns.get();
         for completion in completions.drain(..) {
-            let woken = self.slots.borrow_mut().complete(completion);
+            let woken = self.slots.borrow_mut().complete(completion, turn_ns);
             match woken {
                 Delivered::Wake(waker) => waker.wake(),
                 Delivered::Orphan(completion) => drop(completion),
@@ -196,11 +226,7 @@ impl<E: Env> Runtime<E> {
         self.completions.replace(completions);
     }
 
-    fn fire_timers(&self) {
-        if self.timers.borrow().is_empty() {
-            return;
-        }
-        let now_ns = self.env.now_ns();
+    fn fire_timers(&self, now_ns: u64) {
         loop {
             let mut timers = self.timers.borrow_mut();
             if timers.peek().is_none_or(|Reverse(timer)| timer.at_ns > now_ns) {
@@ -239,7 +265,16 @@ fn expect_buf<E: Env>(back: Back<E>) -> AppendBuf {
 pub struct Pending<E: Env> {
     runtime: Rc<Runtime<E>>,
     token: Token,
+    arrived_ns: u64,
     done: bool,
+}
+
+impl<E: Env> Pending<E> {
+    /// After its end: when the turn began that found the completion.
+    #[must_use]
+    pub fn arrived_ns(&self) -> u64 {
+        self.arrived_ns
+    }
 }
 
 impl<E: Env> Future for Pending<E> {
@@ -247,8 +282,11 @@ impl<E: Env> Future for Pending<E> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Completion<E>> {
         let polled = self.runtime.slots.borrow_mut().poll(self.token, cx.waker());
-        self.done |= polled.is_ready();
-        polled
+        polled.map(|(completion, arrived_ns)| {
+            self.done = true;
+            self.arrived_ns = arrived_ns;
+            completion
+        })
     }
 }
 
@@ -275,7 +313,8 @@ struct Slot<E: Env> {
 enum State<E: Env> {
     Free,
     Submitted(Option<Waker>),
-    Arrived(Completion<E>),
+    /// And when.
+    Arrived(Completion<E>, u64),
     Orphan,
 }
 
@@ -313,23 +352,23 @@ impl<E: Env> Slots<E> {
         state
     }
 
-    fn complete(&mut self, completion: Completion<E>) -> Delivered<E> {
+    fn complete(&mut self, completion: Completion<E>, now_ns: u64) -> Delivered<E> {
         let token = completion.token;
         let slot = self.at(token);
         match std::mem::replace(&mut slot.state, State::Free) {
             State::Submitted(waker) => {
-                slot.state = State::Arrived(completion);
+                slot.state = State::Arrived(completion, now_ns);
                 waker.map_or(Delivered::Kept, Delivered::Wake)
             }
             State::Orphan => {
                 self.release(token);
                 Delivered::Orphan(completion)
             }
-            State::Free | State::Arrived(_) => unreachable!("an operation completes once"),
+            State::Free | State::Arrived(..) => unreachable!("an operation completes once"),
         }
     }
 
-    fn poll(&mut self, token: Token, waker: &Waker) -> Poll<Completion<E>> {
+    fn poll(&mut self, token: Token, waker: &Waker) -> Poll<(Completion<E>, u64)> {
         let slot = self.at(token);
         if let State::Submitted(current) = &mut slot.state {
             match current {
@@ -339,14 +378,14 @@ impl<E: Env> Slots<E> {
             return Poll::Pending;
         }
         match self.release(token) {
-            State::Arrived(completion) => Poll::Ready(completion),
+            State::Arrived(completion, at_ns) => Poll::Ready((completion, at_ns)),
             State::Free | State::Submitted(_) | State::Orphan => unreachable!("polled after its end"),
         }
     }
 
     fn orphan(&mut self, token: Token) -> Option<State<E>> {
         let slot = self.at(token);
-        if matches!(slot.state, State::Arrived(_)) {
+        if matches!(slot.state, State::Arrived(..)) {
             return Some(self.release(token));
         }
         slot.state = State::Orphan;

@@ -292,7 +292,7 @@ impl<E: Env> MetadataLog<E> {
     /// Appends one batch of records and applies them to the head, both or neither. `false` where the log had to be waited for:
     /// then nothing was appended, and what was decided may be out of date.
     async fn try_append(&self, records: &[Record]) -> Result<bool, storage::Error> {
-        let timestamp = self.rt.env().wall_ms();
+        let timestamp = self.rt.wall_ms();
         let values: Vec<NewRecord> =
             records.iter().map(|record| NewRecord::value(timestamp, record.encode())).collect();
         let batch = BatchBuilder::default().build(&values);
@@ -318,7 +318,7 @@ impl<E: Env> MetadataLog<E> {
     }
 
     async fn begin_epoch(&self) -> Result<(), MetadataError> {
-        let now_ms = self.rt.env().wall_ms();
+        let now_ms = self.rt.wall_ms();
         loop {
             let batch = control::leader_change(Offset::ZERO, self.epoch, self.cluster.node_id, now_ms);
             let bytes = batch.len();

@@ -152,7 +152,7 @@ impl<E: Env> Partition<E> {
             },
             timestamp_before_max_ms: config.timestamp_before_max_ms,
             timestamp_after_max_ms: config.timestamp_after_max_ms,
-            now_ms: self.rt.env().wall_ms(),
+            now_ms: self.rt.wall_ms(),
         };
         record::check(&job.records, &rules).map_err(|cause| Error::Record { partition: self.name().clone(), cause })
     }
@@ -179,7 +179,7 @@ impl<E: Env> Partition<E> {
         let sequence = |cause| Error::Sequence { partition: self.name().clone(), cause };
         let mut producers = self.producers.borrow_mut();
         let log_append_time = self.config.borrow().log_append_time;
-        let now_ms = self.rt.env().wall_ms();
+        let now_ms = self.rt.wall_ms();
         match producers.check(header).map_err(sequence)? {
             Verdict::Duplicate { base_offset, last_offset, timestamp } => {
                 let log_append_time_ms = if log_append_time { timestamp } else { record::batch::NO_TIMESTAMP };

@@ -234,7 +234,7 @@ impl<E: Env> Log<E> {
     pub fn append(self: &Rc<Self>, batch: Append<'_>) -> Result<Appended, Error> {
         let bytes = batch.records.len();
         self.check_open(bytes)?;
-        let now_ms = self.writer.rt.env().wall_ms();
+        let now_ms = self.writer.rt.wall_ms();
         let rolls = self.must_roll(&batch, bytes, now_ms);
         if !self.reserve(bytes, rolls, false) {
             return Err(Error::NotReady { log: self.name.clone(), bytes });
@@ -405,7 +405,7 @@ impl<E: Env> Log<E> {
 
     /// Whether a batch of so many bytes ends the active segment.
     pub(super) fn would_roll(&self, bytes: usize) -> bool {
-        let now_ms = self.writer.rt.env().wall_ms();
+        let now_ms = self.writer.rt.wall_ms();
         self.active.borrow().as_ref().is_some_and(|active| self.is_full(active, bytes, now_ms))
     }
 
