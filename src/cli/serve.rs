@@ -139,7 +139,8 @@ fn serve(config: &Config, ready: Ready, stop: Socket) -> Result<(), Ended> {
         let core = (shards <= cores.len()).then(|| cores[index]);
         let (config, topics, storage) = (Arc::clone(&shared), Arc::clone(&topics), config.storage.clone());
         let mailbox = mailboxes.next().expect("there is one for each shard");
-        ShardPlan { shard, core, seat: Setup { config, storage, topics, mailbox, listeners, stop } }
+        let figures = Arc::default();
+        ShardPlan { shard, core, seat: Setup { config, storage, topics, mailbox, figures, listeners, stop } }
     });
     let pump_config =
         pump::Config { receive_pool_bytes: config.server.memory.receive_bytes(shards), ..pump::Config::default() };

@@ -24,7 +24,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::figures::Kind;
+use super::figures::{Stage, Trip};
 use super::reply::{Again, Outcome, Reply, ReplyPart, Reread, Rereading, Started};
 use super::{Handlers, check_entries, error, later, refusal};
 use crate::io::Env;
@@ -33,11 +33,11 @@ use crate::partition::DelayedFetch;
 use crate::protocol::fetch::{Partition, PartitionData, Request, ResponseEncoder, ResponsePart};
 use crate::protocol::{ErrorCode, Frame, RequestHeader};
 use crate::record::HEADER_BYTES;
-use crate::shard::{self, Answer, Call, FetchBudget, FetchItem, Fetched, RemoteWatch, WatchItem, before};
+use crate::shard::{self, Answer, Call, FetchBudget, FetchItem, Fetched, RemoteWatch, WatchItem, Worked, before};
 use crate::storage::{Part, Place};
 use crate::types::{Offset, PartitionId, ShardId, TopicId};
 
-pub(super) fn handle<E: Env>(handlers: &Rc<Handlers<E>>, frame: &Frame) -> Started<E> {
+pub(super) fn handle<E: Env>(handlers: &Rc<Handlers<E>>, frame: &Frame, trip: Trip) -> Started<E> {
     let request = match Request::parse(frame) {
         Ok(request) => request,
         Err(error) => return Started::Done(Outcome::Close(refusal(&error))),
@@ -49,14 +49,13 @@ pub(super) fn handle<E: Env>(handlers: &Rc<Handlers<E>>, frame: &Frame) -> Start
     let header = frame.header;
     if request.session_id != 0 && request.session_epoch > 0 {
         let unknown = ResponseEncoder::new(&header, 0, ErrorCode::FetchSessionIdNotFound, 0);
-        return Started::Done(Outcome::Reply(reply::<E>(unknown.finish(), Vec::new())));
+        return Started::Done(Outcome::Reply(reply::<E>(unknown.finish(), Vec::new()).of(trip)));
     }
-    let mut fetch = Fetching::new(handlers, &request);
+    let mut fetch = Fetching::new(handlers, &request, trip);
     later(async move {
         fetch.run().await;
-        let figures = fetch.handlers.figures();
-        figures.record(Kind::Fetch, fetch.handlers.shard.rt().now_ns() - fetch.read_ns);
-        Outcome::Reply(fetch.encode(&header))
+        let trip = fetch.trip;
+        Outcome::Reply(fetch.encode(&header).of(trip))
     })
 }
 
@@ -71,8 +70,9 @@ struct Fetching<E: Env> {
     partitions: Vec<Slot<E>>,
     /// The partitions that exist, by shard: which slots, in request order.
     groups: Vec<(ShardId, Vec<usize>)>,
-    /// When the last read began.
-    read_ns: u64,
+    trip: Trip,
+    /// What the read under way has spent between shards, where it went to others.
+    hop_ns: Option<u64>,
 }
 
 struct Slot<E: Env> {
@@ -103,7 +103,7 @@ impl<E: Env> Slot<E> {
 }
 
 impl<E: Env> Fetching<E> {
-    fn new(handlers: &Rc<Handlers<E>>, request: &Request<'_>) -> Self {
+    fn new(handlers: &Rc<Handlers<E>>, request: &Request<'_>, trip: Trip) -> Self {
         let (image, by_id) = (handlers.shard.image(), request.by_id());
         let (mut topics, mut partitions) = (Vec::with_capacity(request.topic_count()), Vec::new());
         let mut groups: Vec<(ShardId, Vec<usize>)> = Vec::new();
@@ -131,41 +131,48 @@ impl<E: Env> Fetching<E> {
             }
         }
         let wait_ms = u64::try_from(request.max_wait_ms).unwrap_or(0).min(FETCH_WAIT_MS_MAX);
-        let now_ns = handlers.shard.rt().now_ns();
         let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(handlers.config.fetch_max_bytes);
         Self {
             handlers: Rc::clone(handlers),
             max_bytes,
             min_bytes: usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes),
-            until_ns: now_ns + wait_ms * 1_000_000,
+            until_ns: trip.told_ns() + wait_ms * 1_000_000,
             topics,
             partitions,
             groups,
-            read_ns: now_ns,
+            trip,
+            hop_ns: None,
         }
     }
 
     /// Reads, and waits and reads again, until there is something to answer.
     async fn run(&mut self) {
+        let handlers = Rc::clone(&self.handlers);
+        let (figures, rt) = (handlers.figures(), handlers.shard.rt());
+        figures.pass(&mut self.trip, Stage::Decode, rt.now_ns());
         loop {
-            self.read_ns = self.handlers.shard.rt().now_ns();
             self.read().await;
+            let now_ns = rt.now_ns();
             let refused = |slot: &Slot<E>| !matches!(slot.state, State::Read(_, Ok(_)));
-            let over = self.handlers.shard.rt().now_ns() >= self.until_ns || self.handlers.shard.stopping();
-            if over || self.partitions.is_empty() || self.partitions.iter().any(refused) {
-                return;
-            }
-            let readable = self.readable_bytes();
-            if readable >= self.min_bytes {
+            let over = now_ns >= self.until_ns || handlers.shard.stopping();
+            let ended = over || self.partitions.is_empty() || self.partitions.iter().any(refused);
+            let readable = if ended { 0 } else { self.readable_bytes() };
+            if ended || readable >= self.min_bytes {
+                if let Some(hop_ns) = self.hop_ns {
+                    self.trip.hop(now_ns.min(self.trip.told_ns() + hop_ns));
+                    figures.hopped(&mut self.trip);
+                }
+                figures.pass(&mut self.trip, Stage::Load, now_ns);
                 return;
             }
             if self.is_busy() {
                 // There are records, and no buffers to read them into: those come back without telling.
                 self.let_go();
-                self.handlers.shard.rt().sleep_ms(BUSY_RETRY_MS).await;
-                continue;
+                rt.sleep_ms(BUSY_RETRY_MS).await;
+            } else {
+                self.wait(self.min_bytes - readable).await;
             }
-            self.wait(self.min_bytes - readable).await;
+            figures.wait(&mut self.trip, rt.now_ns());
         }
     }
 
@@ -173,6 +180,7 @@ impl<E: Env> Fetching<E> {
     async fn read(&mut self) {
         let mut budget = FetchBudget { max_bytes: self.max_bytes, at_least_one: true };
         let mut from = 0;
+        self.hop_ns = None;
         for _ in 0..ROUNDS_MAX {
             self.ask(from, budget).await;
             match self.keep_what_fits(from, &mut budget) {
@@ -184,14 +192,16 @@ impl<E: Env> Fetching<E> {
 
     /// Asks every shard for its partitions from slot `from` on, each within the whole budget.
     async fn ask(&mut self, from: usize, budget: FetchBudget) {
-        let home = self.handlers.shard.rt().shard();
+        let rt = Rc::clone(self.handlers.shard.rt());
+        let home = rt.shard();
         let mut calls = Vec::new();
         for (shard, _) in self.groups.iter().filter(|(shard, _)| *shard != home) {
             let items = self.items(*shard, from);
             if !items.is_empty() {
                 let router = self.handlers.shard.router();
                 router.wait_for_room(*shard).await;
-                calls.push((*shard, router.call(*shard, Call::Fetch { items, budget })));
+                let sent_ns = rt.now_ns();
+                calls.push((*shard, sent_ns, router.call(*shard, Call::Fetch { items, budget })));
             }
         }
         let items = self.items(home, from);
@@ -199,12 +209,20 @@ impl<E: Env> Fetching<E> {
             let answers = self.handlers.shard.fetch(&items, budget).await;
             self.take(home, from, answers);
         }
-        for (shard, call) in calls {
+        let mut hop_ns = None;
+        for (shard, sent_ns, call) in calls {
             let answers = match call.await {
-                Some(Answer::Fetch(answers)) => answers,
+                Some(Answer::Fetch(answers, Worked { taken_ns, done_ns })) => {
+                    let crossed_ns = taken_ns.saturating_sub(sent_ns) + rt.turn_ns().saturating_sub(done_ns);
+                    hop_ns = hop_ns.max(Some(crossed_ns));
+                    answers
+                }
                 _ => Vec::new(),
             };
             self.take(shard, from, answers);
+        }
+        if let Some(hop_ns) = hop_ns {
+            self.hop_ns = Some(self.hop_ns.unwrap_or(0) + hop_ns);
         }
     }
 
@@ -404,7 +422,7 @@ fn reply<E: Env>(pieces: Vec<ResponsePart>, mut records: Vec<Vec<ReplyPart<E>>>)
             }
         }
     }
-    Reply { parts }
+    Reply::new(parts)
 }
 
 /// Ends with the first of two.

@@ -53,6 +53,7 @@ use std::cell::OnceCell;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Context;
 
 use crate::io::Env;
@@ -61,6 +62,7 @@ use crate::protocol::cold::{self, KafkaString};
 use crate::protocol::{ApiKey, DecodeError, Frame, RequestHeader};
 use crate::record::Records;
 use crate::shard::{Controller, OffsetsTopic, Shard};
+use figures::{Arrival, Figures, Stage, Trip};
 use reply::{CloseReason, Outcome, Started};
 
 /// What the operator sets of Kafka's semantics. Names are Kafka's keys.
@@ -99,7 +101,7 @@ pub struct Handlers<E: Env> {
     config: Config,
     /// `cluster.id`, from meta.properties.
     cluster_id: String,
-    figures: figures::Figures,
+    figures: Arc<Figures>,
     /// On shard 0, once the metadata log is open.
     controller: OnceCell<Rc<Controller<E>>>,
 }
@@ -107,8 +109,8 @@ pub struct Handlers<E: Env> {
 impl<E: Env> Handlers<E> {
     /// Handlers over a shard that is open.
     #[must_use]
-    pub fn new(shard: Rc<Shard<E>>, config: Config, cluster_id: String) -> Rc<Self> {
-        Rc::new(Self { shard, config, cluster_id, figures: figures::Figures::default(), controller: OnceCell::new() })
+    pub fn new(shard: Rc<Shard<E>>, config: Config, cluster_id: String, figures: Arc<Figures>) -> Rc<Self> {
+        Rc::new(Self { shard, config, cluster_id, figures, controller: OnceCell::new() })
     }
 
     /// Makes these the handlers of shard 0.
@@ -122,7 +124,7 @@ impl<E: Env> Handlers<E> {
 
     /// How long requests take.
     #[must_use]
-    pub fn figures(&self) -> &figures::Figures {
+    pub fn figures(&self) -> &Arc<Figures> {
         &self.figures
     }
 
@@ -132,38 +134,41 @@ impl<E: Env> Handlers<E> {
         self.shard.router().room(cx)
     }
 
-    /// Runs the first phase of a request. `bytes` is a frame without its length, `peer` whoever sent it.
-    pub fn start(self: &Rc<Self>, bytes: &Records, peer: Option<SocketAddr>) -> Started<E> {
+    /// Runs the first phase of a request. `bytes` is a frame without its length that came at `arrival`, `peer` whoever sent
+    /// it.
+    pub fn start(self: &Rc<Self>, bytes: &Records, arrival: Arrival, peer: Option<SocketAddr>) -> Started<E> {
         let frame = match Frame::parse(bytes) {
             Ok(frame) => frame,
             Err(error) => return Started::Done(Outcome::Close(refusal(&error))),
         };
+        let trip = self.figures.begin(frame.header.api_key, arrival);
         match frame.header.api_key {
-            ApiKey::Produce => produce::handle(self, &frame),
-            ApiKey::Fetch => fetch::handle(self, &frame),
-            _ => self.start_cold(&frame, bytes, peer),
+            ApiKey::Produce => produce::handle(self, &frame, trip),
+            ApiKey::Fetch => fetch::handle(self, &frame, trip),
+            _ => self.start_cold(&frame, bytes, peer, trip),
         }
     }
 
-    /// Every API but the two that carry records; their time is taken here.
-    fn start_cold(self: &Rc<Self>, frame: &Frame, bytes: &Records, peer: Option<SocketAddr>) -> Started<E> {
-        let begun_ns = self.shard.rt().now_ns();
-        let started = self.dispatch_cold(frame, bytes, peer);
-        let handlers = Rc::clone(self);
-        let taken = move || handlers.figures.record(figures::Kind::Other, handlers.shard.rt().now_ns() - begun_ns);
-        match started {
-            Started::Done(outcome) => {
-                taken();
-                Started::Done(outcome)
+    /// Every API but the two that carry records; their time is told here.
+    fn start_cold(self: &Rc<Self>, frame: &Frame, bytes: &Records, peer: Option<SocketAddr>, trip: Trip) -> Started<E> {
+        match self.dispatch_cold(frame, bytes, peer) {
+            Started::Done(outcome) => Started::Done(self.handled(trip, outcome)),
+            Started::Later(future) => {
+                let handlers = Rc::clone(self);
+                later(async move { handlers.handled(trip, future.await) })
             }
-            Started::Later(future) => later(async move {
-                let outcome = future.await;
-                taken();
-                outcome
-            }),
         }
     }
 
+    fn handled(&self, mut trip: Trip, outcome: Outcome<E>) -> Outcome<E> {
+        self.figures.pass(&mut trip, Stage::Handle, self.shard.rt().now_ns());
+        match outcome {
+            Outcome::Reply(reply) => Outcome::Reply(reply.of(trip)),
+            other => other,
+        }
+    }
+
+    /// `frame` is of none of the two.
     fn dispatch_cold(self: &Rc<Self>, frame: &Frame, bytes: &Records, peer: Option<SocketAddr>) -> Started<E> {
         match frame.header.api_key {
             ApiKey::Produce | ApiKey::Fetch => unreachable!("these carry records"),

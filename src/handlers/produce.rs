@@ -1,13 +1,13 @@
 //! Produce: batches to their logs, in the order in which they came; the answer when each is as safe as `acks` asks.
 //!
-//! Phase 1 looks each topic up once, hands the batches of this shard to their partitions and sends those of each other
-//! shard in one call. Then the request's bytes are let go: the logs have copied what is theirs. Phase 2 waits and encodes.
+//! Phase 1 looks each topic up once, sends the batches of each other shard in one call and hands those of this shard to
+//! their partitions. Then the request's bytes are let go: the logs have copied what is theirs. Phase 2 waits and encodes.
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::figures::Kind;
-use super::reply::{CloseReason, Outcome, Started};
+use super::figures::{Figures, Stage, Trip};
+use super::reply::{CloseReason, Outcome, Reply, Started};
 use super::{Handlers, check_entries, error, later, refusal};
 use crate::io::{Env, local};
 use crate::metadata::names::is_internal;
@@ -15,11 +15,11 @@ use crate::metadata::{Image, Topic};
 use crate::partition::{Acks, AppendInfo, AppendJob, AppendTicket};
 use crate::protocol::produce::{PartitionData, PartitionResponse, Request, ResponseEncoder, TopicData};
 use crate::protocol::{ErrorCode, Frame, RequestHeader};
-use crate::shard::{self, Answer, Call, ProduceItem, Produced};
+use crate::shard::{self, Answer, Call, ProduceItem, Produced, Worked};
+use crate::storage::Landing;
 use crate::types::{PartitionId, ShardId};
 
-pub(super) fn handle<E: Env>(handlers: &Rc<Handlers<E>>, frame: &Frame) -> Started<E> {
-    let begun_ns = handlers.shard.rt().now_ns();
+pub(super) fn handle<E: Env>(handlers: &Rc<Handlers<E>>, frame: &Frame, trip: Trip) -> Started<E> {
     let request = match Request::parse(frame) {
         Ok(request) => request,
         Err(error) => return Started::Done(Outcome::Close(refusal(&error))),
@@ -29,15 +29,19 @@ pub(super) fn handle<E: Env>(handlers: &Rc<Handlers<E>>, frame: &Frame) -> Start
         return Started::Done(Outcome::Close(reason));
     }
     let header = frame.header;
-    let appending = Appending::begin(handlers, frame, &request);
+    let appending = Appending::begin(handlers, frame, &request, trip);
     let (handlers, silent) = (Rc::clone(handlers), request.acks == 0);
     later(async move {
-        let answered = appending.done().await;
-        handlers.figures().record(Kind::Produce, handlers.shard.rt().now_ns() - begun_ns);
+        let (answered, mut trip) = appending.done().await;
+        let figures = handlers.figures();
+        answered.slowest.tell(figures, &mut trip, handlers.shard.rt().turn_ns());
         match silent {
-            false => Outcome::Reply(answered.encode(&header).into()),
+            false => Outcome::Reply(Reply::from(answered.encode(&header)).of(trip)),
             true if answered.failed() => Outcome::Close(CloseReason::UnansweredProduceFailed),
-            true => Outcome::Silent,
+            true => {
+                figures.end(trip);
+                Outcome::Silent
+            }
         }
     })
 }
@@ -47,6 +51,9 @@ struct Appending<E: Env> {
     topics: Vec<TopicSlot>,
     partitions: Vec<Slot<E>>,
     calls: Vec<(ShardId, local::Receiver<Answer<E>>)>,
+    trip: Trip,
+    /// When the batches of this shard had been handed to their logs; 0 where there are none.
+    appended_ns: u64,
 }
 
 struct TopicSlot {
@@ -61,6 +68,8 @@ struct Slot<E: Env> {
 
 enum State<E: Env> {
     Refused(ErrorCode, Option<String>),
+    /// Of this shard; handed to its log once every batch of the request has its shard.
+    Routed(PartitionId, AppendJob),
     Here(AppendTicket<E>),
     /// The answer is this one of that call's.
     There {
@@ -70,7 +79,7 @@ enum State<E: Env> {
 }
 
 impl<E: Env> Appending<E> {
-    fn begin(handlers: &Handlers<E>, frame: &Frame, request: &Request<'_>) -> Self {
+    fn begin(handlers: &Handlers<E>, frame: &Frame, request: &Request<'_>, trip: Trip) -> Self {
         let topic_count = request.topic_count();
         let mut begin = Begin {
             handlers,
@@ -80,35 +89,46 @@ impl<E: Env> Appending<E> {
             produce_version: request.version,
             internal_allowed: frame.client_id().as_deref() == Some(ADMIN_CLIENT),
             outgoing: Vec::new(),
-            this: Self { topics: Vec::with_capacity(topic_count), partitions: Vec::new(), calls: Vec::new() },
+            this: Self {
+                topics: Vec::with_capacity(topic_count),
+                partitions: Vec::new(),
+                calls: Vec::new(),
+                trip,
+                appended_ns: 0,
+            },
         };
         for topic in request.topics() {
             begin.topic(&topic);
         }
-        begin.send()
+        begin.hand_on()
     }
 
-    async fn done(self) -> Answered {
+    async fn done(self) -> (Answered, Trip) {
         let mut answers = Vec::with_capacity(self.calls.len());
         for (_, call) in self.calls {
             answers.push(match call.await {
-                Some(Answer::Produce(produced)) => produced,
-                _ => Vec::new(),
+                Some(Answer::Produce(produced, worked)) => (produced, worked),
+                _ => (Vec::new(), Worked::default()),
             });
         }
         let mut partitions = Vec::with_capacity(self.partitions.len());
+        let here = Worked { taken_ns: 0, done_ns: self.appended_ns };
+        let mut slowest = Slowest::default();
         for slot in self.partitions {
-            let result = match slot.state {
-                State::Refused(code, message) => Err((code, message)),
-                State::Here(ticket) => explain(ticket.done().await.map_err(shard::Error::from)),
+            let (worked, result) = match slot.state {
+                State::Refused(code, message) => (Worked::default(), Err((code, message))),
+                State::Routed(..) => (here, explain(Err(shard::Error::Ended))),
+                State::Here(ticket) => (here, explain(ticket.done().await.map_err(shard::Error::from))),
                 State::There { call, item } => {
-                    let answer = answers[call].get(item).cloned();
-                    explain(answer.unwrap_or(Err(shard::Error::Ended)))
+                    let (produced, worked) = &answers[call];
+                    let answer = produced.get(item).cloned();
+                    (*worked, explain(answer.unwrap_or(Err(shard::Error::Ended))))
                 }
             };
+            slowest.consider(worked, result.as_ref().map_or_else(|_| Landing::default(), |info| info.landing));
             partitions.push((slot.index, result));
         }
-        Answered { topics: self.topics, partitions }
+        (Answered { topics: self.topics, partitions, slowest }, self.trip)
     }
 }
 
@@ -160,10 +180,7 @@ impl<E: Env> Begin<'_, E> {
         let records = data.records.unwrap_or_default();
         let job = AppendJob { records, acks: self.acks, produce_version: self.produce_version };
         if owner == self.handlers.shard.rt().shard() {
-            return match self.handlers.shard.append(id, job) {
-                Ok(ticket) => State::Here(ticket),
-                Err(error) => State::Refused(error::code(&error), None),
-            };
+            return State::Routed(id, job);
         }
         let call = self.outgoing.iter().position(|(shard, _)| *shard == owner).unwrap_or_else(|| {
             self.outgoing.push((owner, Vec::new()));
@@ -174,12 +191,71 @@ impl<E: Env> Begin<'_, E> {
         State::There { call, item: items.len() - 1 }
     }
 
-    /// One call for each other shard. There is room: the request was not started before.
-    fn send(mut self) -> Appending<E> {
-        let router = self.handlers.shard.router();
-        let calls = self.outgoing.into_iter().map(|(shard, items)| (shard, router.call(shard, Call::Produce(items))));
-        self.this.calls = calls.collect();
-        self.this
+    /// One call for each other shard, then the batches of this one to their logs, in request order. There is room for the
+    /// calls: the request was not started before.
+    fn hand_on(self) -> Appending<E> {
+        let Self { handlers, outgoing, mut this, .. } = self;
+        let (shard, router) = (&handlers.shard, handlers.shard.router());
+        handlers.figures().pass(&mut this.trip, Stage::Decode, shard.rt().now_ns());
+        let calls = outgoing.into_iter().map(|(shard, items)| (shard, router.call(shard, Call::Produce(items))));
+        this.calls = calls.collect();
+        let mut appended = false;
+        for slot in &mut this.partitions {
+            slot.state = match std::mem::replace(&mut slot.state, State::Refused(ErrorCode::None, None)) {
+                State::Routed(id, job) => {
+                    appended = true;
+                    match shard.append(id, job) {
+                        Ok(ticket) => State::Here(ticket),
+                        Err(error) => State::Refused(error::code(&error), None),
+                    }
+                }
+                decided => decided,
+            };
+        }
+        if appended {
+            this.appended_ns = shard.rt().now_ns();
+        }
+        this
+    }
+}
+
+/// The part of a request that ended last: what happened to it is what the request's time went into.
+#[derive(Default)]
+struct Slowest {
+    worked: Worked,
+    landing: Landing,
+    ended_ns: u64,
+}
+
+impl Slowest {
+    fn consider(&mut self, worked: Worked, landing: Landing) {
+        let ended_ns = worked.done_ns.max(landing.written_ns).max(landing.durable_ns);
+        if ended_ns > self.ended_ns {
+            *self = Self { worked, landing, ended_ns };
+        }
+    }
+
+    /// Tells the stages of a request whose last answer is there.
+    fn tell(&self, figures: &Figures, trip: &mut Trip, now_ns: u64) {
+        let Self { worked, landing, .. } = self;
+        // Where it was taken out of no mailbox, it was for this shard.
+        let elsewhere = worked.taken_ns > 0;
+        if elsewhere {
+            trip.hop(worked.taken_ns);
+        }
+        if worked.done_ns > 0 {
+            figures.pass(trip, Stage::Append, worked.done_ns);
+        }
+        if landing.written_ns > 0 {
+            figures.pass(trip, Stage::Write, landing.written_ns);
+        }
+        if landing.durable_ns > 0 {
+            figures.pass(trip, Stage::Flush, landing.durable_ns);
+        }
+        if elsewhere {
+            trip.hop(now_ns);
+            figures.hopped(trip);
+        }
     }
 }
 
@@ -200,6 +276,7 @@ fn explain(produced: Produced) -> Explained {
 struct Answered {
     topics: Vec<TopicSlot>,
     partitions: Vec<(i32, Explained)>,
+    slowest: Slowest,
 }
 
 impl Answered {

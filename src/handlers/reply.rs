@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
+use super::figures::Trip;
 use crate::io::{Env, Slice};
 use crate::storage::{Part, SegmentRef};
 
@@ -17,6 +18,22 @@ use crate::storage::{Part, SegmentRef};
 pub struct Reply<E: Env> {
     /// In the order in which they go out.
     pub parts: Vec<ReplyPart<E>>,
+    /// The request that it answers, whose time ends with its last byte.
+    pub trip: Option<Trip>,
+}
+
+impl<E: Env> Reply<E> {
+    /// Made of parts.
+    #[must_use]
+    pub fn new(parts: Vec<ReplyPart<E>>) -> Self {
+        Self { parts, trip: None }
+    }
+
+    /// The same as the answer to a request.
+    #[must_use]
+    pub fn of(self, trip: Trip) -> Self {
+        Self { trip: Some(trip), ..self }
+    }
 }
 
 /// A piece of a reply.
@@ -96,7 +113,7 @@ pub type Rereading<E> = Pin<Box<dyn Future<Output = Option<Vec<Part<E>>>>>>;
 
 impl<E: Env> From<Bytes> for Reply<E> {
     fn from(frame: Bytes) -> Self {
-        Self { parts: vec![ReplyPart::Encoded(frame)] }
+        Self::new(vec![ReplyPart::Encoded(frame)])
     }
 }
 

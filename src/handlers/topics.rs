@@ -8,7 +8,7 @@ use super::reply::{CloseReason, Outcome, ReplyPart, Started};
 use super::{Handlers, later};
 use crate::io::Env;
 use crate::metadata::TopicError;
-use crate::protocol::ErrorCode;
+use crate::protocol::{ErrorCode, Frame};
 use crate::record::Records;
 use crate::shard::{Answer, Call, Controller};
 use crate::types::ShardId;
@@ -37,7 +37,9 @@ impl<E: Env> Handlers<E> {
 
     /// Handles a request that another shard has forwarded. The answer is its reply frame.
     pub async fn forwarded(self: &Rc<Self>, request: &Records) -> Option<Bytes> {
-        let outcome = match self.start(request, None) {
+        let frame = Frame::parse(request).ok()?;
+        // Its time is told by the shard that its connection is on.
+        let outcome = match self.dispatch_cold(&frame, request, None) {
             Started::Done(outcome) => outcome,
             Started::Later(future) => future.await,
         };

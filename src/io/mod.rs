@@ -47,6 +47,7 @@ mod seat;
 pub mod sim;
 pub mod socket;
 pub mod stats;
+pub mod tally;
 
 use std::any::Any;
 use std::fmt;

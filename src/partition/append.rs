@@ -9,7 +9,7 @@ use super::{Error, Partition};
 use crate::io::Env;
 use crate::io::local::{self, Receiver, Sender};
 use crate::record::{self, BatchHeader, CheckRules, Records, TimestampType};
-use crate::storage::{self, Append, Goal, Stamp};
+use crate::storage::{self, Append, Goal, Landing, Stamp};
 use crate::types::Offset;
 
 /// What a request waits for (`acks` of Produce).
@@ -47,7 +47,7 @@ pub struct AppendJob {
     pub produce_version: i16,
 }
 
-/// What the answer says.
+/// What the answer says, and how long it took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AppendInfo {
     /// Offset of the batch's first record.
@@ -56,6 +56,8 @@ pub struct AppendInfo {
     pub log_append_time_ms: i64,
     /// First offset that may be read.
     pub log_start_offset: Offset,
+    /// When what its acks ask for was there.
+    pub landing: Landing,
 }
 
 /// A batch on its way: what came of it, and the wait for what its acks ask.
@@ -108,15 +110,19 @@ impl<E: Env> AppendTicket<E> {
             },
         };
         let flushed = acks == Acks::All && partition.config.borrow().log.flush_every_window;
-        match acks {
-            Acks::None => {}
-            _ if flushed => partition.log.wait_for_ack(Goal::Durable, stored.next_offset).await?,
-            _ => partition.log.wait_for_ack(Goal::Written, stored.next_offset).await?,
-        }
+        let goal = if flushed { Goal::Durable } else { Goal::Written };
+        let landing = match acks {
+            Acks::None => Landing::default(),
+            Acks::Leader | Acks::All => {
+                partition.log.wait_for_ack(goal, stored.next_offset).await?;
+                partition.log.landing(goal, stored.next_offset)
+            }
+        };
         Ok(AppendInfo {
             base_offset: stored.base_offset,
             log_append_time_ms: stored.log_append_time_ms,
             log_start_offset: partition.log.log_start_offset(),
+            landing,
         })
     }
 }

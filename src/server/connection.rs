@@ -29,6 +29,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::receive::{FrameError, Received, Receiver};
 use super::reply::Sender;
+use crate::handlers::figures::Arrival;
 use crate::handlers::reply::{CloseReason, Outcome, Started};
 use crate::io::{Env, Runtime};
 use crate::limits::{PIPELINE_MAX, REPLIES_BYTES_MAX};
@@ -39,7 +40,7 @@ pub trait Service<E: Env> {
     /// Whether a request may be started now. If not, the task is woken when that changes.
     fn room(&self, cx: &mut Context<'_>) -> bool;
     /// Runs a request's first phase. `frame` is a request without its length, `peer` whoever sent it.
-    fn start(&self, frame: Records, peer: Option<SocketAddr>) -> Started<E>;
+    fn start(&self, frame: Records, arrival: Arrival, peer: Option<SocketAddr>) -> Started<E>;
 }
 
 /// What the shard's sweeper sees of a connection, and how it reaches it.
@@ -188,8 +189,8 @@ impl<E: Env> Connection<E> {
                 return false;
             }
             match self.receiver.next_frame() {
-                Ok(Some(frame)) => {
-                    let started = self.service.start(frame, self.peer);
+                Ok(Some((frame, arrival))) => {
+                    let started = self.service.start(frame, arrival, self.peer);
                     if let Started::Done(Outcome::Close(_)) = started {
                         self.under_way.push_back(started);
                         // What follows is not read: the outcome ends the connection in its turn.
@@ -237,7 +238,7 @@ impl<E: Env> Connection<E> {
     fn note_activity(&mut self) {
         self.activity.working.set(!self.under_way.is_empty() && self.sender.queued_bytes() == 0);
         if std::mem::take(&mut self.moved) {
-            self.activity.moved_ns.set(self.rt.now_ns());
+            self.activity.moved_ns.set(self.rt.turn_ns());
         }
         let (begun_ns, bytes) = self.receiver.frame_owed().unwrap_or_default();
         self.activity.frame_begun_ns.set(begun_ns);

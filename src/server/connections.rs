@@ -10,11 +10,13 @@
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::connection::{Activity, Connection, Ended, Service};
 use super::peer_log::PeerLog;
 use super::receive::{ReceiveBudget, Receiver};
 use super::reply::Sender;
+use crate::handlers::figures::Figures;
 use crate::io::local::Notify;
 use crate::io::{Env, Pool, Runtime};
 
@@ -24,6 +26,7 @@ pub struct Connections<E: Env> {
     service: Rc<dyn Service<E>>,
     budget: Rc<ReceiveBudget>,
     read_pool: Pool,
+    figures: Arc<Figures>,
     idle_ns: u64,
     log: PeerLog,
     open: RefCell<Vec<Option<Entry<E>>>>,
@@ -53,6 +56,8 @@ pub struct Shared<E: Env> {
     pub budget: Rc<ReceiveBudget>,
     /// Buffers for cold reads on the way to a socket.
     pub read_pool: Pool,
+    /// How long requests take.
+    pub figures: Arc<Figures>,
     /// `connections.max.idle.ms`.
     pub idle_ms: u64,
 }
@@ -67,6 +72,7 @@ impl<E: Env> Connections<E> {
             service: shared.service,
             budget: shared.budget,
             read_pool: shared.read_pool,
+            figures: shared.figures,
             idle_ns: shared.idle_ms.saturating_mul(1_000_000),
             open: RefCell::default(),
             free: RefCell::default(),
@@ -105,7 +111,7 @@ impl<E: Env> Connections<E> {
     pub fn open(self: &Rc<Self>, socket: E::Socket) {
         let rt = &self.rt;
         let receiver = Receiver::new(Rc::clone(rt), socket.clone(), Rc::clone(&self.budget));
-        let sender = Sender::new(Rc::clone(rt), socket.clone(), self.read_pool.clone());
+        let sender = Sender::new(Rc::clone(rt), socket.clone(), self.read_pool.clone(), Arc::clone(&self.figures));
         let service = Rc::clone(&self.service);
         let connection = Connection::new(Rc::clone(rt), socket.clone(), service, receiver, sender);
         let activity = connection.activity();

@@ -9,7 +9,7 @@ use super::node::Node;
 use crate::io::Env;
 use crate::io::local::yield_now;
 use crate::limits::MAILS_A_TURN;
-use crate::shard::{Answer, Call, OpenShard, RemoteWatch, ShardMessage, done};
+use crate::shard::{Answer, Call, OpenShard, RemoteWatch, ShardMessage, Worked, done};
 use crate::types::ShardId;
 
 /// Reads the mailbox for as long as the shard lives.
@@ -17,19 +17,37 @@ pub(super) async fn read<E: Env>(node: Rc<Node<E>>) {
     loop {
         let mail = node.rt.mail().wait();
         let mut left = MAILS_A_TURN;
+        let mut clock = Clock { node: &node, read_ns: None };
         while left > 0
             && let Some((from, message)) = node.router.receive()
         {
             left -= 1;
             match message {
                 ShardMessage::Answer { slot, answer } => node.router.answered(from, slot, answer),
-                ShardMessage::Call { slot, call } => take(&node, Caller { shard: from, slot }, call),
+                ShardMessage::Call { slot, call } => take(&node, &mut clock, Caller { shard: from, slot }, call),
             }
         }
         match left {
             0 => yield_now().await,
             _ => mail.await,
         }
+    }
+}
+
+/// The time at which mail is taken: read once for all that needs none to be worked on.
+struct Clock<'a, E: Env> {
+    node: &'a Node<E>,
+    read_ns: Option<u64>,
+}
+
+impl<E: Env> Clock<'_, E> {
+    fn taken_ns(&mut self) -> u64 {
+        *self.read_ns.get_or_insert_with(|| self.node.rt.now_ns())
+    }
+
+    /// After work: later mail is taken later.
+    fn done_ns(&mut self) -> u64 {
+        *self.read_ns.insert(self.node.rt.now_ns())
     }
 }
 
@@ -40,16 +58,22 @@ struct Caller {
     slot: u32,
 }
 
-fn take<E: Env>(node: &Rc<Node<E>>, caller: Caller, call: Call<E>) {
+fn take<E: Env>(node: &Rc<Node<E>>, clock: &mut Clock<'_, E>, caller: Caller, call: Call<E>) {
     let shard = &node.shard;
     let answer = |answer| node.router.answer(caller.shard, caller.slot, answer);
     match call {
         Call::Produce(items) => {
+            let taken_ns = clock.taken_ns();
             let tickets = shard.append_all(items);
-            later(node, caller, async move |_| Answer::Produce(done(tickets).await));
+            let worked = Worked { taken_ns, done_ns: clock.done_ns() };
+            later(node, caller, async move |_| Answer::Produce(done(tickets).await, worked));
         }
         Call::Fetch { items, budget } => {
-            later(node, caller, async move |node| Answer::Fetch(node.shard.fetch(&items, budget).await));
+            let taken_ns = clock.taken_ns();
+            later(node, caller, async move |node| {
+                let fetched = node.shard.fetch(&items, budget).await;
+                Answer::Fetch(fetched, Worked { taken_ns, done_ns: node.rt.now_ns() })
+            });
         }
         Call::ReadAgain { id, place, range } => {
             let read = async move |node: Rc<Node<E>>| node.shard.read_again(id, &place, range).await;

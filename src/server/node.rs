@@ -26,6 +26,7 @@ use super::connection::Service;
 use super::connections::{Connections, Shared};
 use super::receive::ReceiveBudget;
 use super::{Config, first, mail};
+use crate::handlers::figures::{Arrival, Figures, Moment, Summary};
 use crate::handlers::reply::Started;
 use crate::handlers::{self, Handlers};
 use crate::io::local::Notify;
@@ -52,6 +53,8 @@ pub struct Setup<E: Env> {
     pub topics: Arc<TopicDefaults>,
     /// This shard's end of [`mailboxes`].
     pub mailbox: Mailbox<ShardMessage<E>>,
+    /// Where this shard tells how long requests take.
+    pub figures: Arc<Figures>,
     /// Listening sockets; for shard 0 only.
     pub listeners: Vec<E::Socket>,
     /// Readable, or at its end, when the node shall stop; for shard 0 only.
@@ -123,6 +126,8 @@ pub async fn run<E: Env>(rt: Rc<Runtime<E>>, setup: Setup<E>, receive_pool: Pool
         storage: setup.storage,
         topics: setup.topics,
         receive_pool: RefCell::new(Some(receive_pool)),
+        figures: setup.figures,
+        told: RefCell::default(),
         handlers: OnceCell::new(),
         connections: OnceCell::new(),
         accept: OnceCell::new(),
@@ -150,6 +155,9 @@ pub(super) struct Node<E: Env> {
     pub(super) storage: storage::Config,
     pub(super) topics: Arc<TopicDefaults>,
     receive_pool: RefCell<Option<Pool>>,
+    figures: Arc<Figures>,
+    /// The figures that [`Node::report_figures`] told last.
+    told: RefCell<Moment>,
     handlers: OnceCell<Rc<Handlers<E>>>,
     connections: OnceCell<Rc<Connections<E>>>,
     /// On shard 0.
@@ -211,7 +219,7 @@ impl<E: Env> Node<E> {
         }
         self.shard.apply(image).await;
         let config = handlers::Config { node_id, ..self.config.handlers.clone() };
-        let handlers = Handlers::new(Rc::clone(&self.shard), config, cluster_id.to_owned());
+        let handlers = Handlers::new(Rc::clone(&self.shard), config, cluster_id.to_owned(), Arc::clone(&self.figures));
         let _ = self.handlers.set(Rc::clone(&handlers));
         let _ = self.connections.set(self.new_connections(handlers));
         self.start_tasks();
@@ -225,6 +233,7 @@ impl<E: Env> Node<E> {
             service: Rc::new(Kafka(handlers)),
             budget: ReceiveBudget::new(pool, frame_bytes_max),
             read_pool: Pool::new(config.memory.reply_read_bytes(shards)),
+            figures: Arc::clone(&self.figures),
             idle_ms: config.connections_max_idle_ms,
         };
         Connections::new(Rc::clone(&self.rt), shared)
@@ -260,9 +269,11 @@ impl<E: Env> Node<E> {
     }
 
     fn report_figures(&self) {
-        if let Some(summary) = self.handlers().and_then(|handlers| handlers.figures().take()) {
+        let now = self.figures.moment();
+        if let Some(summary) = Summary::between(&self.told.borrow(), &now) {
             tracing::info!(shard = self.rt.shard().0, "latency: {summary}");
         }
+        self.told.replace(now);
         if self.rt.shard() == ShardId::FIRST {
             self.report_copies();
         }
@@ -324,8 +335,8 @@ impl<E: Env> Service<E> for Kafka<E> {
         self.0.room(cx)
     }
 
-    fn start(&self, frame: Records, peer: Option<SocketAddr>) -> Started<E> {
-        self.0.start(&frame, peer)
+    fn start(&self, frame: Records, arrival: Arrival, peer: Option<SocketAddr>) -> Started<E> {
+        self.0.start(&frame, arrival, peer)
     }
 }
 

@@ -23,6 +23,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use crate::handlers::figures::Arrival;
 use crate::io::runtime::{Pending, Sleep};
 use crate::io::{AppendBuf, Back, Env, Op, Pool, Runtime, Slice};
 use crate::limits::FRAME_BYTES_MIN;
@@ -138,6 +139,8 @@ pub struct Receiver<E: Env> {
     chunks: Vec<Slice>,
     chunks_bytes: usize,
     promise: Option<Promise>,
+    /// When the frame under way began to come (0 between frames), and when the newest bytes came.
+    arrival: Arrival,
     /// When the first bytes of the frame under way came, or room was made for its rest; 0 between frames.
     begun_ns: u64,
     /// Bytes of it that were there at the last look.
@@ -159,6 +162,7 @@ impl<E: Env> Receiver<E> {
             chunks: Vec::new(),
             chunks_bytes: 0,
             promise: None,
+            arrival: Arrival::default(),
             begun_ns: 0,
             frame_bytes: 0,
         }
@@ -189,7 +193,8 @@ impl<E: Env> Receiver<E> {
                 continue;
             }
             let Some(receive) = &mut self.receive else { continue };
-            let done = ready!(Pin::new(receive).poll(cx));
+            let done = ready!(Pin::new(&mut *receive).poll(cx));
+            let arrived_ns = receive.arrived_ns();
             self.receive = None;
             if let Back::Buf(buf) = done.back
                 && (!buf.is_empty() || self.chunks_bytes > 0)
@@ -198,15 +203,19 @@ impl<E: Env> Receiver<E> {
             }
             match done.result {
                 Ok(0) => return Poll::Ready(Ok(Received::End)),
-                Ok(_) => return Poll::Ready(Ok(Received::Bytes)),
+                Ok(_) => {
+                    let first_ns = if self.arrival.first_ns == 0 { arrived_ns } else { self.arrival.first_ns };
+                    self.arrival = Arrival { first_ns, whole_ns: arrived_ns };
+                    return Poll::Ready(Ok(Received::Bytes));
+                }
                 Err(error) if error.kind() == io::ErrorKind::OutOfMemory => self.wait_for_room(),
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
     }
 
-    /// The next whole frame, without its length, or none until more bytes are received.
-    pub fn next_frame(&mut self) -> Result<Option<Records>, FrameError> {
+    /// The next whole frame, without its length, and when it came; or none until more bytes are received.
+    pub fn next_frame(&mut self) -> Result<Option<(Records, Arrival)>, FrameError> {
         let Some(length) = self.peek_length()? else {
             self.note_partial();
             return Ok(None);
@@ -232,7 +241,10 @@ impl<E: Env> Receiver<E> {
             self.buf = None;
             self.start = 0;
         }
-        Ok(Some(frame))
+        let arrival = self.arrival;
+        // What is left came with the newest bytes.
+        self.arrival.first_ns = if self.available() > 0 { arrival.whole_ns } else { 0 };
+        Ok(Some((frame, arrival)))
     }
 
     fn available(&self) -> usize {
@@ -242,7 +254,7 @@ impl<E: Env> Receiver<E> {
     fn note_partial(&mut self) {
         self.frame_bytes = self.available();
         if self.begun_ns == 0 && self.available() > 0 {
-            self.begun_ns = self.rt.now_ns().max(1);
+            self.begun_ns = self.rt.turn_ns().max(1);
         }
     }
 
@@ -290,7 +302,7 @@ impl<E: Env> Receiver<E> {
             Some(_) => {
                 if self.promise.is_none() {
                     self.promise = self.budget.promise(whole, rounded(missing));
-                    self.begun_ns = self.rt.now_ns().max(1);
+                    self.begun_ns = self.rt.turn_ns().max(1);
                 }
                 self.promise.as_mut()?.take(missing)?
             }

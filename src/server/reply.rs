@@ -23,8 +23,10 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use crate::handlers::figures::{Figures, Trip};
 use crate::handlers::reply::{Again, Reply, ReplyPart, Rereading};
 use crate::io::buf::CLASSES_BYTES;
 use crate::io::runtime::{Pending, Sleep};
@@ -40,6 +42,10 @@ pub struct Sender<E: Env> {
     read_pool: Pool,
     queue: VecDeque<ReplyPart<E>>,
     queued_bytes: usize,
+    figures: Arc<Figures>,
+    /// Bytes that were pushed so far, and where among them replies end, whose requests are over then.
+    pushed_bytes: u64,
+    ends: VecDeque<(u64, Trip)>,
     step: Step<E>,
     /// Times that the range at the front was found missing from the page cache.
     misses: u8,
@@ -65,8 +71,19 @@ enum Step<E: Env> {
 impl<E: Env> Sender<E> {
     /// A sender for a socket that nobody else writes to.
     #[must_use]
-    pub fn new(rt: Rc<Runtime<E>>, socket: E::Socket, read_pool: Pool) -> Self {
-        Self { rt, socket, read_pool, queue: VecDeque::new(), queued_bytes: 0, step: Step::Idle, misses: 0 }
+    pub fn new(rt: Rc<Runtime<E>>, socket: E::Socket, read_pool: Pool, figures: Arc<Figures>) -> Self {
+        Self {
+            rt,
+            socket,
+            read_pool,
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            figures,
+            pushed_bytes: 0,
+            ends: VecDeque::new(),
+            step: Step::Idle,
+            misses: 0,
+        }
     }
 
     /// Puts a reply behind those that wait.
@@ -74,8 +91,24 @@ impl<E: Env> Sender<E> {
         for part in reply.parts {
             if !part.is_empty() {
                 self.queued_bytes += part.len();
+                self.pushed_bytes += part.len() as u64;
                 self.queue.push_back(part);
             }
+        }
+        if let Some(trip) = reply.trip {
+            self.ends.push_back((self.pushed_bytes, trip));
+        }
+    }
+
+    /// The kernel has all but the bytes queued: tells the requests whose answers it has.
+    fn note_sent(&mut self, at_ns: impl FnOnce(&Runtime<E>) -> u64) {
+        let sent_bytes = self.pushed_bytes - self.queued_bytes as u64;
+        if self.ends.front().is_none_or(|(end, _)| *end > sent_bytes) {
+            return;
+        }
+        let at_ns = at_ns(&self.rt);
+        while let Some((_, trip)) = self.ends.pop_front_if(|(end, _)| *end <= sent_bytes) {
+            self.figures.replied(trip, at_ns);
         }
     }
 
@@ -130,11 +163,13 @@ impl<E: Env> Sender<E> {
         else {
             return self.poll_wait(cx);
         };
-        let done = ready!(Pin::new(pending).poll(cx));
+        let done = ready!(Pin::new(&mut *pending).poll(cx));
+        let arrived_ns = pending.arrived_ns();
         match std::mem::replace(&mut self.step, Step::Idle) {
             Step::Ring(_, bytes) => {
                 done.result?;
                 self.queued_bytes -= bytes;
+                self.note_sent(|_| arrived_ns);
             }
             Step::Stalled(_) => {
                 done.result?;
@@ -285,6 +320,7 @@ impl<E: Env> Sender<E> {
 
     fn advance(&mut self, mut sent: usize) {
         self.queued_bytes -= sent;
+        self.note_sent(|rt| rt.now_ns());
         while let Some(part) = self.queue.front_mut() {
             let len = part.len();
             if sent >= len {

@@ -124,10 +124,10 @@ pub enum Answer<E: Env> {
     Opened(bool),
     /// What closing came to.
     Closed(Stopped),
-    /// To [`Call::Produce`], in its order.
-    Produce(Vec<Produced>),
+    /// To [`Call::Produce`], in its order; worked on until all batches had been appended.
+    Produce(Vec<Produced>, Worked),
     /// To [`Call::Fetch`], in its order.
-    Fetch(Vec<Fetched<E>>),
+    Fetch(Vec<Fetched<E>>, Worked),
     /// To [`Call::ReadAgain`].
     ReadAgain(Option<Vec<Part<E>>>),
     /// To [`Call::Offsets`], in its order.
@@ -146,6 +146,15 @@ pub enum Answer<E: Env> {
     Forward(Option<Bytes>),
     /// Topics that could not be made, and why.
     NotMade(Vec<(String, TopicError)>),
+}
+
+/// When a shard worked on a call, in monotonic nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Worked {
+    /// It was taken out of the mailbox.
+    pub taken_ns: u64,
+    /// It was done.
+    pub done_ns: u64,
 }
 
 /// What a shard needs to open.

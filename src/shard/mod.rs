@@ -41,7 +41,7 @@ pub use error::Error;
 pub use fetch::{FetchBudget, FetchItem, Fetched, FetchedHere, RemoteWait, RemoteWatch, WaitId, WatchItem, before};
 pub use groups::{Answers, GroupAsk, GroupCaller, GroupError, GroupReply, GroupRequest, GroupWaitId};
 pub use line_limit::LineLimit;
-pub use message::{Answer, Call, EpochQuery, OffsetQuery, OpenShard, ShardMessage};
+pub use message::{Answer, Call, EpochQuery, OffsetQuery, OpenShard, ShardMessage, Worked};
 pub use produce::{ProduceItem, Produced, done};
 pub use router::Router;
 

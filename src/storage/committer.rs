@@ -118,10 +118,11 @@ impl<E: Env> Writer<E> {
             self.journal.borrow_mut().failed(window.sequence, log);
             log.fail(Error::Poisoned { log: log.name().clone(), cause });
         }
+        let now_ns = self.rt.turn_ns();
         for part in &window.parts {
             if !part.log.progress.has_failed() {
                 part.log.written_mark.set(part.mark);
-                part.log.progress.advance_written(part.mark.offset);
+                part.log.progress.advance_written(part.mark.offset, now_ns);
             }
         }
     }
@@ -133,6 +134,7 @@ impl<E: Env> Writer<E> {
             return;
         }
         self.journal.borrow_mut().flushed(window.sequence);
+        let now_ns = self.rt.turn_ns();
         for part in &window.parts {
             part.log.flushed_place.set(window.place);
             if part.freezes {
@@ -140,7 +142,7 @@ impl<E: Env> Writer<E> {
             }
             // A poisoned log goes on up to what was written before its failure.
             if part.mark.offset <= part.log.written_offset() {
-                part.log.progress.advance_durable(part.mark.offset);
+                part.log.progress.advance_durable(part.mark.offset, now_ns);
                 self.note_stored(part);
             }
         }

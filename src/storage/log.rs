@@ -16,6 +16,7 @@ use std::rc::{Rc, Weak};
 use super::buffer::Tail;
 use super::config::LogConfig;
 use super::error::Error;
+use super::landings::Landing;
 use super::memory::Evicted;
 use super::progress::{Goal, Progress};
 use super::segment::Segment;
@@ -521,6 +522,16 @@ impl<E: Env> Log<E> {
     /// for room on a full disk: they are written when space returns, but nobody knows when.
     pub async fn wait_for_ack(&self, goal: Goal, offset: Offset) -> Result<(), Error> {
         self.progress.wait_for_ack(goal, offset).await
+    }
+
+    /// When the record before `end` came as far as `goal`, as far as that is known: of the last few windows.
+    #[must_use]
+    pub fn landing(&self, goal: Goal, end: Offset) -> Landing {
+        let landing = self.progress.landing(end);
+        match goal {
+            Goal::Written => Landing { durable_ns: 0, ..landing },
+            Goal::Durable => landing,
+        }
     }
 
     /// Told whenever the written or the durable offset rises, or the log fails.

@@ -46,6 +46,7 @@ mod flush;
 mod index_budget;
 pub mod journal;
 pub mod kafka_files;
+mod landings;
 #[cfg(test)]
 mod life;
 #[cfg(test)]
@@ -83,6 +84,7 @@ mod writer;
 
 pub use config::{Config, Disk, LogConfig};
 pub use error::Error;
+pub use landings::Landing;
 pub use log::{Append, Appended, Log, Recovered, Stamp};
 pub use progress::Goal;
 pub use read::{FoundBatch, Part, Place, ReadParts, ReadPlan, Reading};

@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use super::error::Error;
+use super::landings::{Landing, Landings};
 use crate::io::local::Notify;
 use crate::types::Offset;
 
@@ -28,6 +29,7 @@ pub(super) struct Progress {
     pub(super) log_end: Cell<Offset>,
     /// Told whenever `written` or `durable` rises, or the log fails.
     pub(super) changed: Notify,
+    landings: Landings,
     failure: RefCell<Option<Error>>,
     /// Records up to here were appended and wait for room on a full disk, of which acknowledgements are told.
     refused: RefCell<(Offset, Option<Error>)>,
@@ -55,6 +57,7 @@ impl Progress {
             written: Cell::new(log_end),
             log_end: Cell::new(log_end),
             changed: Notify::default(),
+            landings: Landings::default(),
             failure: RefCell::default(),
             refused: RefCell::new((log_start, None)),
             written_waits: Waits::default(),
@@ -68,24 +71,31 @@ impl Progress {
         self.log_end.set(offset);
     }
 
-    /// Records up to `offset` are written. Nothing below it changes, so a lower offset is no news.
-    pub(super) fn advance_written(&self, offset: Offset) {
+    /// Records up to `offset` are written, since now. Nothing below it changes, so a lower offset is no news.
+    pub(super) fn advance_written(&self, offset: Offset, now_ns: u64) {
         assert!(offset <= self.log_end.get(), "written before it was appended");
         if offset > self.written.get() {
             self.written.set(offset);
+            self.landings.note_written(offset, now_ns);
             self.written_waits.wake(offset);
             self.changed.notify_all();
         }
     }
 
-    /// Records up to `offset` are durable.
-    pub(super) fn advance_durable(&self, offset: Offset) {
+    /// Records up to `offset` are durable, since now.
+    pub(super) fn advance_durable(&self, offset: Offset, now_ns: u64) {
         assert!(offset <= self.written.get(), "durable before it was written");
         if offset > self.durable.get() {
             self.durable.set(offset);
+            self.landings.note_durable(offset, now_ns);
             self.durable_waits.wake(offset);
             self.changed.notify_all();
         }
+    }
+
+    /// When the record before `end` was written and durable, as far as that is known.
+    pub(super) fn landing(&self, end: Offset) -> Landing {
+        self.landings.of(end)
     }
 
     /// Readable from `offset` on.
@@ -259,7 +269,7 @@ mod tests {
     fn two_that_wait_for_one_offset_are_both_woken_again() {
         let progress = Progress::new(Offset(0), Offset(0));
         progress.append(Offset(5));
-        progress.advance_written(Offset(5));
+        progress.advance_written(Offset(5), 1);
         let tasks: [Arc<Task>; 2] = Default::default();
         let wakers = tasks.clone().map(Waker::from);
         let (mut one, mut other) =
@@ -275,7 +285,7 @@ mod tests {
         progress.fail(Error::Poisoned { log, cause: Arc::new(io::Error::other("EIO")) });
         poll();
         tasks.iter().for_each(|task| task.0.store(false, Ordering::Relaxed));
-        progress.advance_durable(Offset(5));
+        progress.advance_durable(Offset(5), 1);
         assert!(tasks.iter().all(|task| task.0.load(Ordering::Relaxed)));
     }
 
@@ -283,7 +293,7 @@ mod tests {
     fn acknowledgements_of_what_waits_for_room_are_refused_and_nothing_else() {
         let progress = Progress::new(Offset(0), Offset(0));
         progress.append(Offset(5));
-        progress.advance_written(Offset(2));
+        progress.advance_written(Offset(2), 1);
         let full = Error::DiskFull { dir: "/data".into(), free_bytes: 1, reserve_bytes: 2 };
         progress.refuse_unwritten(&full);
         progress.append(Offset(7));
@@ -298,7 +308,7 @@ mod tests {
             pin!(progress.wait(Goal::Durable, Offset(5))).poll(&mut Context::from_waker(Waker::noop())).is_pending(),
             "a checkpoint waits"
         );
-        progress.advance_written(Offset(7));
+        progress.advance_written(Offset(7), 1);
         assert!(matches!(ack(Goal::Written, 5), Poll::Ready(Ok(()))));
     }
 }

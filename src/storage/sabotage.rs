@@ -42,7 +42,7 @@ impl Sabotage {
     pub(super) fn ack_early<E: Env>(self, parts: &[Part<E>]) {
         for part in parts.iter().filter(|part| self == Self::AckEarly && part.mark.offset <= part.log.written_offset())
         {
-            part.log.progress.advance_durable(part.mark.offset);
+            part.log.progress.advance_durable(part.mark.offset, part.log.writer.rt.turn_ns());
         }
     }
 }

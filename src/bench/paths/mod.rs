@@ -14,6 +14,7 @@
 mod batches;
 mod logs;
 mod requests;
+mod stages;
 
 use std::time::{Duration, Instant};
 
@@ -94,6 +95,7 @@ pub fn all() -> Vec<Path> {
     paths.extend(batches::all());
     paths.extend(logs::all());
     paths.extend(requests::replies());
+    paths.extend(stages::all());
     paths
 }
 

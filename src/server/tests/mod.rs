@@ -5,6 +5,7 @@ mod fetch;
 mod groups;
 mod node;
 mod operator;
+mod stages;
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -16,6 +17,7 @@ use std::task::Context;
 
 use bytes::Bytes;
 
+use crate::handlers::figures::Arrival;
 use crate::handlers::reply::{CloseReason, Outcome, Reply, ReplyPart, Started};
 use crate::io::sim::{Faults, SimEnv, SimSocket, World};
 use crate::io::{Back, Env, Job, Op, OpenHow, Output, Pool, Runtime, Slice};
@@ -36,7 +38,7 @@ impl Service<SimEnv> for Echo {
         true
     }
 
-    fn start(&self, frame: Records, _peer: Option<SocketAddr>) -> Started<SimEnv> {
+    fn start(&self, frame: Records, _arrival: Arrival, _peer: Option<SocketAddr>) -> Started<SimEnv> {
         self.started.set(self.started.get() + 1);
         let kind = frame.parts()[0][0];
         let length = u32::try_from(frame.len()).expect("small").to_be_bytes();
@@ -48,19 +50,19 @@ impl Service<SimEnv> for Echo {
                 let wait_ms = rt.env().random() % 50;
                 Started::Later(Box::pin(async move {
                     rt.sleep_ms(wait_ms).await;
-                    Outcome::Reply(Reply { parts })
+                    Outcome::Reply(Reply::new(parts))
                 }))
             }
             b'F' => {
                 let file = self.file.borrow().clone().expect("the test has made it");
                 let len = frame.len();
                 let parts = vec![parts.remove(0), ReplyPart::File { file, position: 0, len, keep: None }];
-                Started::Done(Outcome::Reply(Reply { parts }))
+                Started::Done(Outcome::Reply(Reply::new(parts)))
             }
             b'S' => Started::Done(Outcome::Silent),
             b'X' => Started::Done(Outcome::Close(CloseReason::UnansweredProduceFailed)),
             b'N' => Started::Later(Box::pin(std::future::pending())),
-            _ => Started::Done(Outcome::Reply(Reply { parts })),
+            _ => Started::Done(Outcome::Reply(Reply::new(parts))),
         }
     }
 }
@@ -86,7 +88,7 @@ impl Bench {
         let echo = Rc::new(Echo { rt: Rc::clone(&rt), started: Cell::new(0), file: RefCell::default() });
         let budget = ReceiveBudget::new(Pool::new(receive_bytes), receive_bytes / 2);
         let service: Rc<dyn Service<SimEnv>> = echo.clone();
-        let shared = Shared { service, budget: Rc::clone(&budget), read_pool, idle_ms };
+        let shared = Shared { service, budget: Rc::clone(&budget), read_pool, figures: Arc::default(), idle_ms };
         let connections = Connections::new(Rc::clone(&rt), shared);
         rt.spawn(Rc::clone(&connections).sweep()).detach();
         let listener = world.listen();

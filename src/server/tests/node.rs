@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::handlers::figures::Figures;
 use crate::io::sim::{Faults, SimEnv, SimSocket, World};
 use crate::io::{Back, Op, Pool, Runtime, Slice};
 use crate::limits::Memory;
@@ -24,6 +25,8 @@ pub(super) struct Bench {
     shards: u16,
     storage: storage::Config,
     pub(super) node_id: Option<i32>,
+    /// Of each shard, since the last start.
+    pub(super) figures: Vec<Arc<Figures>>,
     listener: Option<SimSocket>,
     stop: Option<SimSocket>,
 }
@@ -50,7 +53,7 @@ impl Bench {
             ..storage::Config::default()
         };
         set(&mut storage);
-        let mut bench = Self { world, shards, storage, node_id, listener: None, stop: None };
+        let mut bench = Self { world, shards, storage, node_id, figures: Vec::new(), listener: None, stop: None };
         bench.start();
         bench
     }
@@ -58,6 +61,7 @@ impl Bench {
     pub(super) fn start(&mut self) {
         self.world.take_lock();
         let runtimes = self.world.start(self.shards);
+        self.figures = runtimes.iter().map(|_| Arc::default()).collect();
         let (listener, signal) = (self.world.listen(), self.world.listen());
         let mut config = Config::new(PathBuf::from("/data"), runtimes.len(), Memory::new(64 << 20));
         config.stop_wait_ms = 2_000;
@@ -70,13 +74,15 @@ impl Bench {
         let done = self.world.block_on(&runtimes[0], accepted).expect("there is a connection");
         let Back::Socket(signal) = done.back else { panic!("a socket") };
         let mut signal = Some(signal);
-        for (rt, mailbox) in runtimes.iter().zip(node::mailboxes(runtimes.len())) {
+        let mailboxes = node::mailboxes(runtimes.len());
+        for ((rt, mailbox), figures) in runtimes.iter().zip(mailboxes).zip(&self.figures) {
             let first = signal.is_some();
             let setup = Setup {
                 config: Arc::clone(&config),
                 storage: self.storage.clone(),
                 topics: Arc::default(),
                 mailbox,
+                figures: Arc::clone(figures),
                 listeners: if first { vec![listener.clone()] } else { Vec::new() },
                 stop: signal.take(),
             };
