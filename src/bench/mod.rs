@@ -7,6 +7,7 @@
 //!   load        the engine: connections, closed and open loop, histograms
 //!   wire        requests and answers, encoded by hand: a load that shared the node's codec would not notice its mistakes
 //!   server      a process that is measured: started, pinned, looked at through /proc
+//!   node        a node of our own on a scratch directory
 //!   host        what machine this is
 //!   metrics     a node's own figures, read over HTTP
 //!   stats       medians, ratios of pairs, their intervals
@@ -14,6 +15,7 @@
 //!   report      all of it as JSON and as one HTML file
 //!   paths       the pure paths, timed by criterion and counted by callgrind
 //!   counts      what a build does per request, counted: the tight half of the gate
+//!   gate        two builds, settings or brokers in turns: bounds, verdicts, JUnit
 //! ```
 //! Called by `cli::bench` and `cli::gate`, and by the benches. Everything here is a client of other processes, on real
 //! time and threads, and without `unsafe`.
@@ -23,9 +25,11 @@
 
 pub mod compare;
 pub mod counts;
+pub mod gate;
 pub mod host;
 pub mod load;
 pub mod metrics;
+pub mod node;
 pub mod parameters;
 pub mod paths;
 pub mod report;

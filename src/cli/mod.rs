@@ -6,7 +6,7 @@
 //! stdout, everything else on stderr.
 //!
 //! **Exit codes**, see `Ended`: 0 done, 1 failed, 2 wrong usage or settings, 3 the command worked and what it looked at
-//! is not well, 130 stopped by its user before its end.
+//! is not well, 4 a comparison was inconclusive, 130 stopped by its user before its end.
 
 #[expect(clippy::disallowed_methods, reason = "measures other processes by real time")]
 mod bench;
@@ -15,6 +15,8 @@ mod checks;
 mod consume;
 mod doctor;
 mod escapes;
+#[expect(clippy::disallowed_methods, reason = "measures other processes by real time")]
+mod gate;
 #[expect(clippy::disallowed_methods, reason = "an offset by duration counts from the user's clock")]
 mod groups;
 mod log;
@@ -49,6 +51,8 @@ enum Ended {
     Usage(String),
     /// The user stopped it: code 130, as shells have it. How far it got is said.
     Interrupted(String),
+    /// It worked, and nothing can be said: code 4.
+    Inconclusive(String),
     /// It worked, and what it looked at is not well: code 3. The findings were printed.
     Unwell,
 }
@@ -98,6 +102,9 @@ enum Command {
     /// Measure what this host, or a broker, can do.
     #[command(after_help = bench::HELP)]
     Bench(Box<bench::BenchArgs>),
+    /// Judge a build, a setting or a broker against another.
+    #[command(after_help = gate::HELP)]
+    Gate(Box<gate::GateArgs>),
     /// Look into a data directory that no node has open.
     Log(log::LogArgs),
     /// Look at the machine and the settings, and say what would stop a node here or slow it down.
@@ -124,7 +131,7 @@ Something wrong? `ringmain doctor` looks at the kernel, the limits, the disk and
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 the command worked and what it looked at is not well,
-130 stopped by Ctrl-C before its end.
+4 a comparison was inconclusive, 130 stopped by Ctrl-C before its end.
 RINGMAIN_LOG sets what is logged to stderr: error, warn, info (the default), debug, or ringmain::storage=debug,...";
 
 /// Runs the command that the process was started with.
@@ -139,6 +146,7 @@ pub fn main() -> ExitCode {
         Command::Consume(args) => consume::run(&args, &mut output),
         Command::Groups(args) => groups::run(&args, &mut output),
         Command::Bench(args) => bench::run(&args, &mut output),
+        Command::Gate(args) => gate::run(&args, &mut output),
         Command::Log(args) => log::run(&args, &mut output),
         Command::Doctor { node, json } => doctor::run(&node, json, &mut output),
     };
@@ -146,6 +154,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Ended::Failed(why)) => complain(&why, 1),
         Err(Ended::Usage(why)) => complain(&why, 2),
+        Err(Ended::Inconclusive(why)) => complain(&why, 4),
         Err(Ended::Interrupted(why)) => complain(&why, 130),
         Err(Ended::Unwell) => ExitCode::from(3),
     }

@@ -142,7 +142,10 @@ impl Measure {
     }
 
     /// Takes another thread's figures in: histograms are added, never their percentiles.
-    pub(super) fn add(&mut self, other: &Self) {
+    ///
+    /// # Panics
+    /// Never: all have the same bounds.
+    pub fn add(&mut self, other: &Self) {
         self.requests += other.requests;
         self.records += other.records;
         self.bytes += other.bytes;

@@ -2,17 +2,18 @@
 //!
 //! ```text
 //!   run       the rows of a suite against a node of its own or a broker: progress, tables, JSON, HTML
-//!   own_node  the node that is started where none was named
 //!   table     what is printed
 //!   merge     reports of several runs made one, with comparisons
 //!   paths     hidden: one pure path, for callgrind
 //! ```
 
 mod merge;
-mod own_node;
 mod paths;
 mod run;
 mod table;
+
+pub(super) use run::save;
+pub(super) use table::comparisons;
 
 use clap::{Args, Subcommand};
 

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::own_node::{OwnNode, Setup};
 use super::table;
+use crate::bench::counts::Program;
 use crate::bench::host::Host;
 use crate::bench::load::{Moment, Seats};
+use crate::bench::node::Node;
 use crate::bench::parameters::{Mode, Parameters};
 use crate::bench::report::{Broker, LoadPlace, Report, Row, SCHEMA};
 use crate::bench::row::{Plan, Subject};
@@ -180,12 +181,7 @@ pub(super) fn run(args: &RunArgs, output: &mut Output) -> Result<(), Ended> {
     let stop = Stop::on_signals().map_err(|error| Ended::Failed(format!("signals: {error}")))?;
     let node = match &args.bootstrap {
         Some(_) => None,
-        None => Some(OwnNode::start(&Setup {
-            below: &args.data,
-            cores: &cores.node,
-            memory: args.memory.as_deref(),
-            set: &args.set,
-        })?),
+        None => Some(own_node(args, &cores)?),
     };
     let (subject, broker) = subject(args, node.as_ref(), &cores)?;
     let mut report = Report {
@@ -201,12 +197,25 @@ pub(super) fn run(args: &RunArgs, output: &mut Output) -> Result<(), Ended> {
     };
     let ended = rows(steps, &subject, &stop, &mut report);
     if let Some(node) = node {
-        node.stop()?;
+        node.stop().map_err(|error| Ended::Failed(error.to_string()))?;
     }
     report.seconds = begun.0.elapsed().as_secs_f64();
     // What was measured before it was stopped is still worth showing.
     write(args, &report, output)?;
     ended
+}
+
+/// This very program, as a node.
+fn own_node(args: &RunArgs, cores: &Cores) -> Result<Node, Ended> {
+    let failed = |error: std::io::Error| Ended::Failed(error.to_string());
+    let mut program = Program { path: std::env::current_exe().map_err(failed)?, ..Program::default() };
+    if let Some(memory) = &args.memory {
+        program.serve.extend(["--memory".to_owned(), memory.clone()]);
+    }
+    for setting in &args.set {
+        program.serve.extend(["--set".to_owned(), setting.clone()]);
+    }
+    Node::start(&program, &args.data, &cores.node).map_err(failed)
 }
 
 /// The rows that were asked for, with their numbers.
@@ -281,11 +290,11 @@ impl Cores {
     }
 }
 
-fn subject(args: &RunArgs, node: Option<&OwnNode>, cores: &Cores) -> Result<(Subject, Broker), Ended> {
+fn subject(args: &RunArgs, node: Option<&Node>, cores: &Cores) -> Result<(Subject, Broker), Ended> {
     let seats = Seats { cores: cores.load.clone() };
     let prefix = args.topic_prefix.clone();
     if let Some(node) = node {
-        let (bootstrap, process) = (node.server().address.to_string(), Some(node.server().process()));
+        let (bootstrap, process) = (node.bootstrap(), Some(node.process()));
         return Ok((Subject { bootstrap, process, metrics: node.metrics.clone(), seats, prefix }, node.broker()));
     }
     let bootstrap = args.bootstrap.clone().unwrap_or_default();
@@ -382,7 +391,7 @@ fn write(args: &RunArgs, report: &Report, output: &mut Output) -> Result<(), End
 }
 
 /// Writes a file whole or not at all.
-pub(super) fn save(path: &Path, text: &str) -> Result<(), Ended> {
+pub(in crate::cli) fn save(path: &Path, text: &str) -> Result<(), Ended> {
     let failed = |error: std::io::Error| Ended::Failed(format!("{}: {error}", path.display()));
     let part = path.with_extension("part");
     fs::write(&part, text).map_err(failed)?;

@@ -1,0 +1,301 @@
+//! The half of the gate that takes time: two nodes on the same core, one of them under load, in short turns.
+//!
+//! A pair is some seconds of base and as many of head, cut into slices that alternate (base head head base ...), so that
+//! whatever the machine does for a second it does to both. Each pair gives one ratio; the first and second halves of its
+//! base slices give another, of base against itself: the control, measured in the same minutes as everything else.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::super::load::{self, Measure, Moment, Seats, Target, Timing};
+use super::super::parameters::{Mode, Workload};
+use super::super::report::{Comparison, Verdict};
+use super::super::row::Plan;
+use super::super::server::{Process, Usage};
+use super::super::stats::{self, Ratio};
+use super::super::topic::Topics;
+use super::bounds::{Bound, Bounds};
+
+/// One of the two.
+#[derive(Debug)]
+pub struct Side {
+    /// In tables.
+    pub name: String,
+    /// Where its clients begin.
+    pub bootstrap: String,
+    /// Its process, where it runs here.
+    pub process: Option<Process>,
+}
+
+/// How much is measured.
+#[derive(Clone, Debug)]
+pub struct Extent {
+    /// Pairs of each row.
+    pub pairs: usize,
+    /// Seconds of each side in a pair.
+    pub each: Duration,
+    /// Cores of the load.
+    pub seats: Seats,
+    /// Where finished rows are kept, so that an interrupted run goes on.
+    pub kept: Option<PathBuf>,
+}
+
+/// What one side did in one half of a pair's slices.
+#[derive(Clone, Debug)]
+struct Half {
+    measure: Measure,
+    cpu: Duration,
+    seconds: f64,
+}
+
+/// One pair: the two halves of either side.
+struct Pair {
+    base: [Half; 2],
+    head: [Half; 2],
+}
+
+/// Compares two sides by one row. `told` hears how many pairs are done and says whether to go on.
+///
+/// # Errors
+/// Where a topic cannot be made, a load fails, or a process goes.
+pub fn compare(
+    plan: &Plan,
+    base: &Side,
+    head: &Side,
+    extent: &Extent,
+    bounds: &Bounds,
+    told: &mut dyn FnMut(usize) -> bool,
+) -> io::Result<Vec<Comparison>> {
+    let mut topics = (Topics::open(&base.bootstrap)?, Topics::open(&head.bootstrap)?);
+    let topic = format!("gate-{}", plan.name);
+    let partitions = plan.parameters.partitions;
+    let targets =
+        (topics.0.make(&topic, partitions, &plan.configs)?, topics.1.make(&topic, partitions, &plan.configs)?);
+    let result = pairs(plan, (base, &targets.0), (head, &targets.1), extent, told);
+    let deleted = (topics.0.delete(&topic), topics.1.delete(&topic));
+    let pairs = result?;
+    deleted.0.and(deleted.1)?;
+    Ok(figures(plan).into_iter().filter_map(|figure| judged(plan, &figure, &pairs, (base, head), bounds)).collect())
+}
+
+fn pairs(
+    plan: &Plan,
+    base: (&Side, &Target),
+    head: (&Side, &Target),
+    extent: &Extent,
+    told: &mut dyn FnMut(usize) -> bool,
+) -> io::Result<Vec<Pair>> {
+    // Segments are recycled, caches are warm, and connections were made once, before anything counts.
+    for (side, target) in [base, head] {
+        let timing = Timing { window: Duration::from_millis(100), ..plan.timing };
+        slice(plan, side, target, &timing, &extent.seats)?;
+    }
+    let mut pairs = Vec::new();
+    for number in 0..extent.pairs {
+        if !told(number) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        pairs.push(pair(plan, base, head, extent)?);
+    }
+    told(extent.pairs);
+    Ok(pairs)
+}
+
+fn pair(plan: &Plan, base: (&Side, &Target), head: (&Side, &Target), extent: &Extent) -> io::Result<Pair> {
+    let timing =
+        Timing { warm_up: SLICE_WARM_UP, warm_up_bytes: 0, window: extent.each / u32::try_from(SLICES).unwrap_or(1) };
+    let run = |(side, target): (&Side, &Target)| slice(plan, side, target, &timing, &extent.seats);
+    let (mut base_halves, mut head_halves) = ([None, None], [None, None]);
+    for turn in 0..SLICES {
+        // base head, head base, ...: neither always goes first.
+        let (first, second) = if turn % 2 == 0 { (run(base)?, run(head)?) } else { swap((run(head)?, run(base)?)) };
+        Half::put(&mut base_halves[turn % 2], first);
+        Half::put(&mut head_halves[turn % 2], second);
+    }
+    let whole = |halves: [Option<Half>; 2]| halves.map(|half| half.expect("there are at least two slices"));
+    Ok(Pair { base: whole(base_halves), head: whole(head_halves) })
+}
+
+fn swap<A, B>((one, other): (A, B)) -> (B, A) {
+    (other, one)
+}
+
+fn slice(plan: &Plan, side: &Side, target: &Target, timing: &Timing, seats: &Seats) -> io::Result<Half> {
+    let (mut before, mut after): (Option<Usage>, Option<Usage>) = (None, None);
+    let look = || side.process.and_then(|process| process.usage().ok());
+    let measure = load::run(target, plan.workload, &plan.parameters, timing, seats, &mut |moment| {
+        match moment {
+            Moment::Begun => before = look(),
+            Moment::Over => after = look(),
+            Moment::Passing { .. } => {}
+        }
+        true
+    })?;
+    if let Some((name, count)) = measure.errors.iter().next() {
+        return Err(io::Error::other(format!("{} answered {name}, {count} times", side.name)));
+    }
+    let cpu = before.zip(after).map_or(Duration::ZERO, |(before, after)| after.cpu.saturating_sub(before.cpu));
+    Ok(Half { measure, cpu, seconds: timing.window.as_secs_f64() })
+}
+
+impl Half {
+    fn put(into: &mut Option<Self>, other: Self) {
+        match into {
+            Some(own) => own.add(&other),
+            None => *into = Some(other),
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.measure.add(&other.measure);
+        self.cpu += other.cpu;
+        self.seconds += other.seconds;
+    }
+
+    fn with(&self, other: &Self) -> Self {
+        let mut sum = self.clone();
+        sum.add(other);
+        sum
+    }
+}
+
+/// A figure that the gate looks at.
+struct Figure {
+    name: &'static str,
+    unit: &'static str,
+    higher_is_better: bool,
+    of: fn(&Half) -> f64,
+}
+
+/// Saturated rows are about throughput, rows at a fixed rate about latency.
+fn figures(plan: &Plan) -> Vec<Figure> {
+    let cpu = Figure {
+        name: "CPU",
+        unit: "us/request",
+        higher_is_better: false,
+        of: |half| half.cpu.as_secs_f64() * 1e6 / requests(half),
+    };
+    let timed = |name, of| Figure { name, unit: "ms", higher_is_better: false, of };
+    match plan.parameters.mode {
+        Mode::Saturate => {
+            let throughput = Figure {
+                name: "throughput",
+                unit: "requests/s",
+                higher_is_better: true,
+                of: |half| requests(half) / half.seconds,
+            };
+            vec![throughput, cpu]
+        }
+        Mode::Rate => vec![
+            timed("p50", |half| quantile(half, 0.5)),
+            timed("p99", |half| quantile(half, 0.99)),
+            timed("p99.9", |half| quantile(half, 0.999)),
+            cpu,
+        ],
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "fewer than 2^53")]
+fn requests(half: &Half) -> f64 {
+    half.measure.requests as f64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 us")]
+fn quantile(half: &Half, quantile: f64) -> f64 {
+    let measure = &half.measure;
+    let histogram = if measure.end_to_end.is_empty() { &measure.acknowledgement } else { &measure.end_to_end };
+    histogram.value_at_quantile(quantile) as f64 / 1e3
+}
+
+fn judged(plan: &Plan, figure: &Figure, pairs: &[Pair], sides: (&Side, &Side), bounds: &Bounds) -> Option<Comparison> {
+    let of = figure.of;
+    let whole: Vec<(f64, f64)> = pairs
+        .iter()
+        .map(|pair| (of(&pair.base[0].with(&pair.base[1])), of(&pair.head[0].with(&pair.head[1]))))
+        .collect();
+    let halves: Vec<(f64, f64)> = pairs.iter().map(|pair| (of(&pair.base[0]), of(&pair.base[1]))).collect();
+    let (ratio, control) = (stats::ratio(&whole)?, stats::ratio(&halves)?);
+    let bound = bounds.of_time(&plan.name, figure.name);
+    let (bases, heads): (Vec<f64>, Vec<f64>) = whole.into_iter().unzip();
+    Some(Comparison {
+        row: plan.name.clone(),
+        metric: figure.name.to_owned(),
+        unit: figure.unit.to_owned(),
+        better: if figure.higher_is_better { "higher" } else { "lower" }.to_owned(),
+        base: sides.0.name.clone(),
+        head: sides.1.name.clone(),
+        base_median: stats::median(&bases),
+        head_median: stats::median(&heads),
+        ratio: ratio.median,
+        interval: (ratio.low, ratio.high),
+        pairs: ratio.pairs,
+        control: Some((control.low, control.high)),
+        verdict: Some(verdict(&ratio, &control, &bound, figure.higher_is_better)),
+        bound: Some(bound.bound),
+    })
+}
+
+/// Worse: the whole interval is worse than the bound. Where base against itself already strays by more than the bound,
+/// the bound counts from where it strayed to, and what does not fail by that is inconclusive: never silently the same.
+fn verdict(ratio: &Ratio, control: &Ratio, bound: &Bound, higher_is_better: bool) -> Verdict {
+    // Turned so that larger is worse.
+    let (low, high) = if higher_is_better { (1.0 / ratio.high, 1.0 / ratio.low) } else { (ratio.low, ratio.high) };
+    let strays = control.high.max(1.0 / control.low);
+    let limit = 1.0 + bound.bound;
+    let noisy = strays > limit;
+    if low > if noisy { limit * strays } else { limit } {
+        Verdict::Worse
+    } else if noisy {
+        Verdict::Inconclusive
+    } else if high < 1.0 {
+        Verdict::Better
+    } else {
+        Verdict::Same
+    }
+}
+
+/// Whether a row can be compared: one that fills a log first would do little else.
+#[must_use]
+pub fn is_comparable(plan: &Plan) -> bool {
+    plan.workload != Workload::CatchUp
+}
+
+/// Slices of each side in a pair: an even number, for the two halves of the control.
+const SLICES: usize = 6;
+/// A slice's connections find their pace in less.
+const SLICE_WARM_UP: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ratio(low: f64, high: f64) -> Ratio {
+        Ratio { median: f64::midpoint(low, high), low, high, pairs: 10 }
+    }
+
+    fn bound() -> Bound {
+        Bound { bound: 0.05, least: 0.0, reason: "a test".to_owned() }
+    }
+
+    #[test]
+    fn only_a_whole_interval_beyond_the_bound_is_worse() {
+        let quiet = ratio(0.99, 1.01);
+        let said = |low, high| verdict(&ratio(low, high), &quiet, &bound(), true);
+        assert_eq!(said(0.90, 0.94), Verdict::Worse);
+        assert_eq!(said(0.90, 0.96), Verdict::Same);
+        assert_eq!(said(0.99, 1.01), Verdict::Same);
+        assert_eq!(said(1.01, 1.05), Verdict::Better);
+        assert_eq!(verdict(&ratio(1.06, 1.2), &quiet, &bound(), false), Verdict::Worse);
+        assert_eq!(verdict(&ratio(0.8, 0.9), &quiet, &bound(), false), Verdict::Better);
+    }
+
+    #[test]
+    fn a_machine_that_strays_is_never_taken_for_the_same() {
+        let noisy = ratio(0.92, 1.08);
+        let said = |low, high| verdict(&ratio(low, high), &noisy, &bound(), true);
+        assert_eq!(said(0.99, 1.01), Verdict::Inconclusive);
+        assert_eq!(said(0.90, 0.94), Verdict::Inconclusive);
+        assert_eq!(said(0.60, 0.70), Verdict::Worse);
+    }
+}
