@@ -71,7 +71,7 @@ impl Node {
             address: self.bootstrap(),
             pid: Some(self.process().id()),
             cores: self.process().cores(),
-            settings: self.settings.clone(),
+            settings: [DURABILITY.to_owned()].into_iter().chain(self.settings.iter().cloned()).collect(),
         }
     }
 
@@ -92,3 +92,6 @@ impl Drop for Node {
         }
     }
 }
+
+/// The first thing that a reader asks of a log.
+const DURABILITY: &str = "durability: acks=all is answered when the records are flushed to the device";

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::run::save;
 use super::table;
-use crate::bench::compare;
+use crate::bench::compare::{self, Against};
 use crate::bench::report::Report;
 use crate::cli::Ended;
 use crate::cli::output::Output;
@@ -17,9 +17,12 @@ pub(super) struct MergeArgs {
     /// Reports in JSON, in the order in which they were made.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// The broker that others are compared with [default: the first].
-    #[arg(long, value_name = "NAME")]
+    /// The broker that each other is compared with [default: the first].
+    #[arg(long, value_name = "NAME", conflicts_with = "head")]
     base: Option<String>,
+    /// The broker that is compared with each other.
+    #[arg(long, value_name = "NAME")]
+    head: Option<String>,
     /// What the report is called.
     #[arg(long, value_name = "TEXT")]
     title: Option<String>,
@@ -39,7 +42,8 @@ pub(super) fn run(args: &MergeArgs, output: &mut Output) -> Result<(), Ended> {
         let report: Report = serde_json::from_str(&text).map_err(|error| named(format!("is no report: {error}")))?;
         reports.push(report);
     }
-    let mut report = compare::merge(reports, args.base.as_deref()).map_err(Ended::Failed)?;
+    let mut report = compare::merge(reports, Against { base: args.base.as_deref(), head: args.head.as_deref() })
+        .map_err(Ended::Failed)?;
     if let Some(title) = &args.title {
         report.title.clone_from(title);
     }
