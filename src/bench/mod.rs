@@ -7,6 +7,7 @@
 //!   load        the engine: connections, closed and open loop, histograms
 //!   wire        requests and answers, encoded by hand: a load that shared the node's codec would not notice its mistakes
 //!   server      a process that is measured: started, pinned, looked at through /proc
+//!   floor       the same load with no broker, by stage: what this machine allows
 //!   node        a node of our own on a scratch directory
 //!   host        what machine this is
 //!   metrics     a node's own figures, read over HTTP
@@ -25,6 +26,7 @@
 
 pub mod compare;
 pub mod counts;
+pub mod floor;
 pub mod gate;
 pub mod host;
 pub mod load;

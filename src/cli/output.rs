@@ -38,6 +38,13 @@ impl Output {
         self.line(text);
     }
 
+    /// Lets out what was said so far: somebody waits for it.
+    pub(super) fn flush(&mut self) {
+        if self.error.is_none() {
+            self.error = self.sink.flush().err();
+        }
+    }
+
     pub(super) fn finish(mut self) -> Result<(), Ended> {
         let flushed = self.sink.flush();
         match self.error.map_or(flushed, Err) {

@@ -110,7 +110,7 @@ fn listen(config: &mut Config) -> Result<Vec<Socket>, Ended> {
 }
 
 /// A socket that has a byte to read once SIGTERM or SIGINT came. A second signal ends the process at once.
-fn stop_signal() -> io::Result<Socket> {
+pub(super) fn stop_signal() -> io::Result<Socket> {
     let (ours, theirs) = UnixStream::pair()?;
     let again = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {

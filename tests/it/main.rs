@@ -13,6 +13,7 @@ mod cli;
 mod cli_data;
 mod clients_rdkafka;
 mod copies;
+mod floor;
 mod groups;
 mod kill9;
 mod log_commands;

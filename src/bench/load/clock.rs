@@ -70,7 +70,7 @@ impl Window {
 }
 
 /// Processor time of the calling thread so far.
-pub(super) fn thread_cpu() -> Duration {
+pub(in crate::bench) fn thread_cpu() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }

@@ -26,6 +26,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub(super) use clock::thread_cpu;
 pub use measure::{Measure, Slice};
 pub use plan::Target;
 

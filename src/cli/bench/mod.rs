@@ -3,10 +3,12 @@
 //! ```text
 //!   run       the rows of a suite against a node of its own or a broker: progress, tables, JSON, HTML
 //!   table     what is printed
+//!   floor     what this machine does without a broker, and the hidden server of it
 //!   merge     reports of several runs made one, with comparisons
 //!   paths     hidden: one pure path, for callgrind
 //! ```
 
+mod floor;
 mod merge;
 mod paths;
 mod run;
@@ -34,6 +36,12 @@ pub(super) struct BenchArgs {
 enum Command {
     /// Make one report of several runs, with the brokers compared.
     Report(merge::MergeArgs),
+    /// Measure what this machine does with the same bytes and no broker, stage by stage.
+    #[command(after_help = floor::HELP)]
+    Floor(floor::FloorArgs),
+    /// Be the server of one stage of the floor.
+    #[command(hide = true)]
+    FloorServer(floor::ServerArgs),
     /// Go one of the pure paths so many times, for callgrind to count.
     #[command(hide = true)]
     Paths(paths::PathsArgs),
@@ -42,6 +50,8 @@ enum Command {
 pub(super) fn run(args: &BenchArgs, output: &mut Output) -> Result<(), Ended> {
     match &args.command {
         Some(Command::Report(args)) => merge::run(args, output),
+        Some(Command::Floor(args)) => floor::run(args, output),
+        Some(Command::FloorServer(args)) => floor::serve(args, output),
         Some(Command::Paths(args)) => paths::run(args, output),
         None => run::run(&args.run, output),
     }

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::table;
+use super::{floor, table};
 use crate::bench::counts::Program;
+use crate::bench::floor as bench_floor;
 use crate::bench::host::Host;
 use crate::bench::load::{Moment, Seats};
 use crate::bench::node::Node;
@@ -196,9 +197,12 @@ pub(super) fn run(args: &RunArgs, output: &mut Output) -> Result<(), Ended> {
         ..Report::default()
     };
     let ended = rows(steps, &subject, &stop, &mut report);
+    let own = node.is_some();
     if let Some(node) = node {
         node.stop().map_err(|error| Ended::Failed(error.to_string()))?;
     }
+    let ended =
+        ended.and_then(|()| if own && !args.no_floor { floor(args, &cores, &stop, &mut report) } else { Ok(()) });
     report.seconds = begun.0.elapsed().as_secs_f64();
     // What was measured before it was stopped is still worth showing.
     write(args, &report, output)?;
@@ -238,10 +242,6 @@ fn chosen(args: &RunArgs) -> Result<Vec<Step>, Ended> {
         if step.plan.parameters.rate_per_second.is_some() {
             step.rate_of = None;
         }
-        let duration = |seconds: f64| {
-            let bounded = Duration::try_from_secs_f64(seconds).ok().filter(|duration| *duration <= DURATION_MAX);
-            bounded.ok_or_else(|| Ended::Usage(format!("{seconds} is no number of seconds from 0 to a day")))
-        };
         if let Some(seconds) = args.seconds {
             step.plan.timing.window = duration(seconds)?.max(Duration::from_millis(10));
         }
@@ -269,6 +269,11 @@ fn chosen(args: &RunArgs) -> Result<Vec<Step>, Ended> {
         }
     }
     Ok(steps)
+}
+
+pub(super) fn duration(seconds: f64) -> Result<Duration, Ended> {
+    let bounded = Duration::try_from_secs_f64(seconds).ok().filter(|duration| *duration <= DURATION_MAX);
+    bounded.ok_or_else(|| Ended::Usage(format!("{seconds} is no number of seconds from 0 to a day")))
 }
 
 /// Which cores are whose.
@@ -349,6 +354,22 @@ fn rows(steps: Vec<Step>, subject: &Subject, stop: &Stop, report: &mut Report) -
     Ok(())
 }
 
+/// What the rows are a share of: the same loads on the same cores and disk, with no broker.
+fn floor(args: &RunArgs, cores: &Cores, stop: &Stop, report: &mut Report) -> Result<(), Ended> {
+    let window = match args.suite {
+        Suite::Quick => Duration::from_millis(1_500),
+        Suite::Full => Duration::from_secs(10),
+        Suite::Smoke => Duration::from_millis(200),
+    };
+    let seats = Seats { cores: cores.load.clone() };
+    let cases = bench_floor::for_rows(&report.rows);
+    let ended = floor::measure(&cases, &args.data, (&cores.node, &seats), window, stop, &mut report.floor);
+    for row in &mut report.rows {
+        row.floor_share = bench_floor::share(row, &report.floor);
+    }
+    ended
+}
+
 /// A row in a line, as it ends.
 fn said(row: &Row) -> String {
     let latency =
@@ -364,7 +385,7 @@ fn said(row: &Row) -> String {
     )
 }
 
-fn progress(rows: usize) -> ProgressBar {
+pub(super) fn progress(rows: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:20} {pos}/{len} {elapsed}  {msg}");
     let bar = ProgressBar::new(rows as u64);
     bar.set_style(style.expect("a template that indicatif takes"));
@@ -405,11 +426,11 @@ fn title(broker: &Broker, args: &RunArgs) -> String {
     }
 }
 
-fn milliseconds(time: SystemTime) -> i64 {
+pub(super) fn milliseconds(time: SystemTime) -> i64 {
     i64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(0)
 }
 
-fn shown(cores: &[usize]) -> Option<String> {
+pub(super) fn shown(cores: &[usize]) -> Option<String> {
     let words: Vec<String> = cores.iter().map(ToString::to_string).collect();
     (!words.is_empty()).then(|| words.join(","))
 }

@@ -11,6 +11,10 @@ pub(super) fn print(report: &Report, output: &mut Output) {
         latency(report, output);
         notes(report, output);
     }
+    if !report.floor.is_empty() {
+        output.line("");
+        super::floor::print(&report.floor, output);
+    }
     if !report.comparisons.is_empty() {
         output.line("");
         comparisons(&report.comparisons, output);

@@ -139,15 +139,15 @@ pub struct Config {
 }
 
 impl Config {
-    /// The usual sizes: four segments of 64 MiB, 64 MiB of batches to fetch.
+    /// The usual sizes: four segments of 64 MiB, 128 MiB of batches to fetch.
     #[must_use]
     pub fn new(stage: Stage, address: SocketAddr, dir: PathBuf, batch: Vec<u8>) -> Self {
-        Self { stage, address, dir, segments: 4, segment_bytes: 64 << 20, batch, fetch_bytes: 64 << 20 }
+        Self { stage, address, dir, segments: 4, segment_bytes: 64 << 20, batch, fetch_bytes: 128 << 20 }
     }
 }
 
 /// What a server has done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Stats {
     /// Connections that were taken.
     pub connections: u64,

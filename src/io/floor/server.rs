@@ -213,7 +213,7 @@ impl Server {
             match self.work.take(index, frame, &mut connection.out) {
                 Ok(Done::Answered) => {}
                 Ok(Done::Owed) => connection.owed += 1,
-                Ok(Done::Body(range)) => connection.body = Some(range),
+                Ok(Done::Body(range)) => connection.body = Some(range).filter(|range| !range.is_empty()),
                 Err(_refused) => return self.refuse(index),
             }
             self.stats.requests += 1;

@@ -40,7 +40,8 @@ struct Running {
 impl Running {
     fn start(stage: Stage, dir: &Path) -> Self {
         let address = "127.0.0.1:0".parse().expect("an address");
-        Self::with(Config { segment_bytes: 4 << 20, ..Config::new(stage, address, dir.to_owned(), batch(1000)) })
+        let usual = Config::new(stage, address, dir.to_owned(), batch(1000));
+        Self::with(Config { segment_bytes: 4 << 20, fetch_bytes: 64 << 20, ..usual })
     }
 
     fn with(config: Config) -> Self {

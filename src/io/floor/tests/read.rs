@@ -51,6 +51,11 @@ fn both_ways_of_reading_send_the_same_batches() {
                 assert_eq!(one[8..], batch(1000)[8..]);
             }
         }
+        // Behind the end there is nothing.
+        for (correlation, offset) in [(5, 128 << 20), (6, -1)] {
+            peer.send(&fetch(correlation, "topic", offset, 1 << 20));
+            assert!(fetched(&mut peer, correlation, "topic").is_empty());
+        }
         assert_eq!(running.stop().refused, 0);
     }
 }
