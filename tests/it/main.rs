@@ -9,6 +9,7 @@
 )]
 
 mod admin;
+mod bench;
 mod cli;
 mod cli_data;
 mod clients_rdkafka;

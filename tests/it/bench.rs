@@ -1,0 +1,198 @@
+//! `ringmain bench` and `ringmain gate` as their users have them: a host, a broker, a broker that stalls, two settings.
+
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::node::{Node, PROGRAM, scratch};
+
+/// Runs the program in a directory of its own.
+fn run(dir: &Path, arguments: &[&str]) -> Output {
+    Command::new(PROGRAM).args(arguments).current_dir(dir).output().expect("the program starts")
+}
+
+#[track_caller]
+fn good(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+fn report(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).expect("a report was written")).expect("JSON")
+}
+
+fn row<'a>(report: &'a Value, name: &str) -> &'a Value {
+    let rows = report["rows"].as_array().expect("rows");
+    rows.iter().find(|row| row["name"] == name).unwrap_or_else(|| panic!("no row {name}"))
+}
+
+#[test]
+fn a_host_is_measured_without_a_broker_and_nothing_is_left_behind() {
+    let dir = scratch();
+    let said =
+        good(&run(dir.path(), &["bench", "--suite", "smoke", "--no-floor", "--json", "r.json", "--html", "r.html"]));
+    assert!(said.contains("produce-64k") && said.contains("p99.9"), "{said}");
+    let report = report(&dir.path().join("r.json"));
+    assert_eq!(report["schema"], "ringmain-bench/1");
+    let rows = report["rows"].as_array().expect("rows");
+    for row in rows {
+        let name = row["name"].as_str().expect("a name");
+        assert!(row["mb_per_second"].as_f64().expect("a figure") > 0.0, "{name}");
+        assert!(row["server"]["cpu_seconds"].as_f64().expect("a process of ours") > 0.0, "{name}");
+        assert_eq!(row["errors"], serde_json::json!({}), "{name}");
+    }
+    assert!(rows.len() >= 10);
+    // Three consumers each have what was produced, but for what is under way at the window's ends.
+    let tail = row(&report, "tail");
+    let delivered = tail["fetched_bytes"].as_f64().expect("bytes") / tail["bytes"].as_f64().expect("bytes");
+    assert!((2.0..4.0).contains(&delivered), "{delivered}");
+    let html = std::fs::read_to_string(dir.path().join("r.html")).expect("a page");
+    assert!(html.contains("ringmain-bench/1") && !html.contains("/*RINGMAIN-REPORT*/"));
+    let mut left: Vec<_> =
+        std::fs::read_dir(dir.path()).expect("a directory").flatten().map(|entry| entry.file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["r.html", "r.json"]);
+}
+
+#[test]
+fn a_broker_is_measured_from_outside_and_keeps_no_topic() {
+    let (dir, data) = (scratch(), scratch());
+    let node = Node::start(data.path());
+    let bootstrap = node.bootstrap();
+    let arguments =
+        ["--rows", "keyed,small", "--suite", "smoke", "--json", "r.json", "--codec", "zstd", "--broker-name", "mine"];
+    good(&run(dir.path(), &[&["bench", "--bootstrap", &bootstrap], arguments.as_slice()].concat()));
+    let report = report(&dir.path().join("r.json"));
+    assert_eq!(report["brokers"][0]["name"], "mine");
+    assert_eq!(report["brokers"][0]["pid"], node.id(), "found by its port");
+    assert_eq!(row(&report, "keyed")["parameters"]["codec"], "zstd");
+    assert!(row(&report, "small")["latency"]["acknowledgement"]["count"].as_u64().expect("a count") > 0);
+    let listed = good(&run(dir.path(), &["topics", "--bootstrap-server", &bootstrap, "list"]));
+    assert_eq!(listed, "", "topics are deleted");
+}
+
+/// Continued when dropped, so that a test that fails leaves no process that cannot end.
+struct Stopped<'a>(&'a Node);
+
+impl<'a> Stopped<'a> {
+    fn new(node: &'a Node) -> Self {
+        signal(node, rustix::process::Signal::STOP);
+        Self(node)
+    }
+}
+
+impl Drop for Stopped<'_> {
+    fn drop(&mut self) {
+        signal(self.0, rustix::process::Signal::CONT);
+    }
+}
+
+fn signal(node: &Node, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(node.id()).expect("a pid")).expect("a pid");
+    rustix::process::kill_process(pid, signal).expect("our own child");
+}
+
+/// A bench that has begun to send, `rows` at a fixed rate.
+fn rated(dir: &Path, node: &Node, row: &str) -> Child {
+    let bench = Command::new(PROGRAM)
+        .args(["bench", "--bootstrap", &node.bootstrap(), "--rows", row, "--rate", "500", "--partitions", "1"])
+        .args(["--batch-records", "1", "--warm-up", "0.2", "--seconds", "4", "--json", "r.json"])
+        .current_dir(dir)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let topic = format!("ringmain-bench-{row}");
+    let begun = Instant::now();
+    loop {
+        let said = run(dir, &["topics", "--bootstrap-server", &node.bootstrap(), "describe", &topic, "--json"]);
+        let said: Value = serde_json::from_slice(&said.stdout).unwrap_or_default();
+        // Half a second of requests: the warm-up is over, and most of the window is still to come.
+        if said["partitions"][0]["high_watermark"].as_i64().unwrap_or(0) >= 250 {
+            return bench;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "it never began");
+        sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_second_in_which_the_broker_is_stopped_is_a_second_of_latency() {
+    let (dir, data) = (scratch(), scratch());
+    let node = Node::start(data.path());
+    let mut bench = rated(dir.path(), &node, "end-to-end");
+    let stopped = Stopped::new(&node);
+    sleep(Duration::from_secs(1));
+    drop(stopped);
+    assert!(bench.wait().expect("it ends").success());
+    let report = report(&dir.path().join("r.json"));
+    let row = row(&report, "end-to-end");
+    for kind in ["acknowledgement", "end_to_end"] {
+        let latency = &row["latency"][kind];
+        let at = |name: &str| latency[name].as_f64().expect("a figure");
+        // 2,000 requests were due, 500 of them in that second: each waited for what was left of it.
+        assert_eq!(latency["count"], 2000, "{kind}: every request that was due is there");
+        assert!(at("max") >= 990.0 && at("max") < 5_000.0, "{kind}: max {}", at("max"));
+        assert!(at("p999") >= 980.0, "{kind}: p99.9 {}", at("p999"));
+        assert!(at("p90") >= 400.0, "{kind}: p90 {}", at("p90"));
+        assert!(at("p50") < 400.0, "{kind}: p50 {}", at("p50"));
+    }
+}
+
+#[test]
+fn a_broker_that_goes_is_an_error_that_says_so() {
+    let (dir, data) = (scratch(), scratch());
+    let mut node = Node::start(data.path());
+    let mut bench = rated(dir.path(), &node, "end-to-end");
+    node.kill();
+    assert_eq!(bench.wait().expect("it ends").code(), Some(1));
+    let output = run(dir.path(), &["bench", "--bootstrap", &node.bootstrap(), "--rows", "small"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("refused") && said.contains(&node.bootstrap()), "{said}");
+}
+
+#[test]
+fn numbers_that_make_no_load_are_refused_in_words() {
+    let dir = scratch();
+    for (arguments, words) in [
+        (vec!["bench", "--rows", "nothing"], "there is no row \"nothing\"; there are produce-64k"),
+        (vec!["bench", "--rows", "half-rate"], "takes its rate from produce-64k"),
+        (vec!["bench", "--rows", "small", "--acks", "2"], "all, 1 or 0"),
+        (vec!["bench", "--rows", "small", "--codec", "rar"], "none, gzip, snappy, lz4 or zstd"),
+        (vec!["bench", "--rows", "tail", "--consumers", "0"], "at least one consumer"),
+        (vec!["bench", "--rows", "small", "--connections", "0"], "connections: 0 is not in 1 to"),
+        (vec!["bench", "--rows", "small", "--rate=-1"], "above 0"),
+        (vec!["bench", "--rows", "small", "--topic-config", "x"], "not key=value"),
+        (vec!["gate", "--base", "/nowhere/ringmain"], "there is no such program"),
+        (vec!["gate", "--rows", "catch-up"], "no row \"catch-up\" to compare"),
+        (vec!["gate", "--base-bootstrap", "127.0.0.1:1"], "--head-bootstrap"),
+    ] {
+        let output = run(dir.path(), &arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(words), "{arguments:?}: no {words:?} in\n{said}");
+    }
+}
+
+#[test]
+fn the_gate_tells_what_it_found_in_every_form() {
+    let dir = scratch();
+    let arguments =
+        ["gate", "--only", "wall", "--rows", "small", "--pairs", "4", "--seconds", "0.6", "--head-set", "shards=1"];
+    let output = run(dir.path(), &[arguments.as_slice(), &["--json", "g.json", "--junit", "g.xml"]].concat());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(matches!(output.status.code(), Some(0 | 1 | 4)), "{said}");
+    let result = report(&dir.path().join("g.json"));
+    let comparisons = result["comparisons"].as_array().expect("comparisons");
+    assert!(comparisons.iter().any(|found| found["row"] == "small" && found["metric"] == "throughput"));
+    for found in comparisons {
+        assert!(found["control"].is_array() && found["verdict"].is_string(), "{found}");
+        assert!(found["base_median"].as_f64().expect("a figure") > 0.0, "{found}");
+    }
+    let document = std::fs::read_to_string(dir.path().join("g.xml")).expect("a document");
+    assert!(document.contains("small/throughput"), "{document}");
+}
