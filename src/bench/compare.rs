@@ -3,9 +3,9 @@
 //! The n-th run of a row on one broker is paired with the n-th run of the same row on another: whoever runs them takes
 //! turns, so that a pair was measured next to each other.
 
-use super::parameters::{Mode, Workload};
-use super::report::{Comparison, FloorRow, FloorShare, Report, Row};
-use super::stats;
+use super::parameters::Workload;
+use super::report::{Comparison, Report, Row};
+use super::{floor, stats};
 
 /// A figure that brokers are compared by.
 struct Metric {
@@ -109,36 +109,9 @@ fn comparisons(rows: &[Row], report: &Report, pairs: &[(usize, usize)]) -> Vec<C
 
 /// Says of each row what share it is of the floor's stage that does the same work, where the floor was measured.
 pub fn floor_shares(report: &mut Report) {
-    let floor = &report.floor;
     for row in report.rows.iter_mut().filter(|row| row.floor_share.is_none()) {
-        row.floor_share = floor_share(row, floor);
+        row.floor_share = floor::share(row, &report.floor);
     }
-}
-
-/// A durable produce is compared with the floor that flushes, a catch-up with sendfile; of the floor's sizes with the
-/// nearest. A row at a fixed rate has no share: it did not try.
-#[expect(clippy::cast_precision_loss, reason = "sizes of less than 2^53")]
-fn floor_share(row: &Row, floor: &[FloorRow]) -> Option<FloorShare> {
-    if row.parameters.mode == Mode::Rate {
-        return None;
-    }
-    let (stage, bytes) = match row.workload {
-        Workload::Produce | Workload::Tail if row.parameters.acks == "all" => ("flush", row.parameters.batch_bytes),
-        Workload::Produce | Workload::Tail => ("write", row.parameters.batch_bytes),
-        Workload::CatchUp => ("sendfile", usize::try_from(row.parameters.fetch_bytes).ok()?),
-        Workload::EndToEnd => return None,
-    };
-    let far = |other: &FloorRow| (other.batch_bytes.max(1) as f64 / bytes.max(1) as f64).ln().abs();
-    let same =
-        floor.iter().filter(|other| other.stage == stage).min_by(|one, other| far(one).total_cmp(&far(other)))?;
-    // Of requests that carry next to nothing the number counts, of others the bytes.
-    let share = if bytes < SMALL_BYTES {
-        row.requests_per_second / same.requests_per_second
-    } else {
-        row.mb_per_second / same.mb_per_second
-    };
-    // A size that the floor was not measured at is no yardstick.
-    (far(same) < 1.0 && share.is_finite()).then(|| FloorShare { stage: stage.to_owned(), share })
 }
 
 fn comparison(
@@ -204,13 +177,11 @@ fn medians(rows: Vec<Row>) -> Vec<Row> {
     kept
 }
 
-/// Below so many bytes a batch is a small one.
-const SMALL_BYTES: usize = 4 << 10;
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::bench::parameters::Parameters;
+    use crate::bench::report::FloorRow;
     use crate::bench::report::{Broker, GeneratorCost};
 
     /// A run of one row on one broker.

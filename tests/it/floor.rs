@@ -111,7 +111,15 @@ fn every_stage_is_measured_at_every_size() {
 fn rows_are_said_as_a_share_of_it() {
     let dir = scratch();
     let mut command = Command::new(PROGRAM);
-    command.args(["bench", "--suite", "smoke", "--rows", "produce-16k,produce-acks-1,tail,catch-up", "--json", "-"]);
+    command.args([
+        "bench",
+        "--suite",
+        "smoke",
+        "--rows",
+        "produce-16k,produce-acks-1,end-to-end,catch-up",
+        "--json",
+        "-",
+    ]);
     let output = command.arg("--data").arg(dir.path()).output().expect("the program starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
@@ -124,7 +132,7 @@ fn rows_are_said_as_a_share_of_it() {
     assert_eq!(stage("produce-16k"), named("flush"));
     assert_eq!(stage("produce-acks-1"), named("write"));
     assert_eq!(stage("catch-up"), named("sendfile"));
-    assert_eq!(stage("tail"), None, "the floor has no such stage");
+    assert_eq!(stage("end-to-end"), None, "it goes at a rate");
     assert_eq!(report["floor"].as_array().expect("rows").len(), 3);
     assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 0, "all files are gone");
 }

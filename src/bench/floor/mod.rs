@@ -88,13 +88,29 @@ pub fn for_rows(rows: &[Row]) -> Vec<Case> {
     cases
 }
 
-/// A row's throughput as a share of the floor's under the same load, where that was measured.
+/// A row's throughput as a share of the floor's: under the same load where that was measured, else under the usual load of
+/// the stage at the nearest size. What a tail gives its consumers is not counted: the share is of what it takes in.
 #[must_use]
 pub fn share(row: &Row, floor: &[FloorRow]) -> Option<FloorShare> {
     let case = Case::of(row)?;
-    let found = floor.iter().find(|other| other.stage == case.name() && other.batch_bytes == case.payload_bytes())?;
-    (found.mb_per_second > 0.0)
-        .then(|| FloorShare { stage: found.stage.clone(), share: row.mb_per_second / found.mb_per_second })
+    let bytes = case.payload_bytes();
+    let same = floor.iter().find(|other| other.stage == case.name() && other.batch_bytes == bytes);
+    let found = same.or_else(|| nearest(floor, case.stage, bytes))?;
+    let share = if bytes < SMALL_BYTES {
+        // Of requests that carry next to nothing the number counts, of others the bytes.
+        row.requests_per_second / found.requests_per_second
+    } else {
+        row.mb_per_second / found.mb_per_second
+    };
+    share.is_finite().then(|| FloorShare { stage: found.stage.clone(), share })
+}
+
+/// A size that the floor was not measured at is no yardstick.
+#[expect(clippy::cast_precision_loss, reason = "sizes of less than 2^53")]
+fn nearest(floor: &[FloorRow], stage: Stage, bytes: usize) -> Option<&FloorRow> {
+    let far = |other: &FloorRow| (other.batch_bytes.max(1) as f64 / bytes.max(1) as f64).ln().abs();
+    let near = floor.iter().filter(|other| other.stage == stage.name() && far(other) < 1.0);
+    near.min_by(|one, other| far(one).total_cmp(&far(other)))
 }
 
 impl Case {
@@ -102,8 +118,8 @@ impl Case {
     fn of(row: &Row) -> Option<Self> {
         let numbers = &row.parameters;
         let stage = match (row.workload, numbers.acks_code()) {
-            (Workload::Produce, Ok(-1)) => Stage::Flush,
-            (Workload::Produce, Ok(1)) => Stage::Write,
+            (Workload::Produce | Workload::Tail, Ok(-1)) => Stage::Flush,
+            (Workload::Produce | Workload::Tail, Ok(1)) => Stage::Write,
             (Workload::CatchUp, _) => Stage::Sendfile,
             _ => return None,
         };
@@ -362,7 +378,8 @@ mod tests {
         assert_eq!(stage(Workload::Produce, Parameters { partitions_per_request: 2, ..usual.clone() }), None);
         assert_eq!(stage(Workload::Produce, Parameters { mode: Mode::Rate, ..usual.clone() }), None);
         assert_eq!(stage(Workload::Produce, batches(10_000)), None, "longer than the floor takes");
-        assert_eq!(stage(Workload::Tail, usual), None);
+        assert_eq!(stage(Workload::Tail, usual.clone()), named("flush"));
+        assert_eq!(stage(Workload::EndToEnd, usual), None);
     }
 
     #[test]
@@ -371,7 +388,7 @@ mod tests {
             row(Workload::Produce, batches(64), 500.0),
             row(Workload::Produce, Parameters { partitions: 1, ..batches(64) }, 400.0),
             row(Workload::Produce, batches(16), 300.0),
-            row(Workload::Tail, batches(16), 300.0),
+            row(Workload::EndToEnd, batches(16), 300.0),
         ];
         let cases = for_rows(&rows);
         assert_eq!(cases.len(), 2);
@@ -379,5 +396,9 @@ mod tests {
         let shares: Vec<_> = rows.iter().map(|row| share(row, &floor).map(|share| share.share)).collect();
         assert_eq!(shares, [Some(0.5), Some(0.4), Some(0.5), None]);
         assert_eq!(share(&rows[0], &[]), None);
+        // The nearest size, where the same was not measured; but not any.
+        let near = row(Workload::Produce, Parameters { connections: 3, ..batches(50) }, 500.0);
+        assert_eq!(share(&near, &floor).map(|share| share.share), Some(0.5));
+        assert_eq!(share(&row(Workload::Produce, batches(1000), 500.0), &floor), None);
     }
 }

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{floor, table};
+use crate::bench::compare;
 use crate::bench::counts::Program;
 use crate::bench::floor as bench_floor;
 use crate::bench::host::Host;
@@ -364,9 +365,7 @@ fn floor(args: &RunArgs, cores: &Cores, stop: &Stop, report: &mut Report) -> Res
     let seats = Seats { cores: cores.load.clone() };
     let cases = bench_floor::for_rows(&report.rows);
     let ended = floor::measure(&cases, &args.data, (&cores.node, &seats), window, stop, &mut report.floor);
-    for row in &mut report.rows {
-        row.floor_share = bench_floor::share(row, &report.floor);
-    }
+    compare::floor_shares(report);
     ended
 }
 
