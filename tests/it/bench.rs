@@ -95,9 +95,20 @@ fn signal(node: &Node, signal: rustix::process::Signal) {
     rustix::process::kill_process(pid, signal).expect("our own child");
 }
 
-/// A bench that has begun to send, `rows` at a fixed rate.
-fn rated(dir: &Path, node: &Node, row: &str) -> Child {
-    let bench = Command::new(PROGRAM)
+/// A bench that runs; ended when dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Fails where it has ended, which is what is wanted.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A bench that has begun to send, one row at a fixed rate.
+fn rated(dir: &Path, node: &Node, row: &str) -> Running {
+    let child = Command::new(PROGRAM)
         .args(["bench", "--bootstrap", &node.bootstrap(), "--rows", row, "--rate", "500", "--partitions", "1"])
         .args(["--batch-records", "1", "--warm-up", "0.2", "--seconds", "4", "--json", "r.json"])
         .current_dir(dir)
@@ -105,6 +116,7 @@ fn rated(dir: &Path, node: &Node, row: &str) -> Child {
         .stderr(Stdio::null())
         .spawn()
         .expect("the program starts");
+    let bench = Running(child);
     let topic = format!("ringmain-bench-{row}");
     let begun = Instant::now();
     loop {
@@ -127,7 +139,7 @@ fn a_second_in_which_the_broker_is_stopped_is_a_second_of_latency() {
     let stopped = Stopped::new(&node);
     sleep(Duration::from_secs(1));
     drop(stopped);
-    assert!(bench.wait().expect("it ends").success());
+    assert!(bench.0.wait().expect("it ends").success());
     let report = report(&dir.path().join("r.json"));
     let row = row(&report, "end-to-end");
     for kind in ["acknowledgement", "end_to_end"] {
@@ -148,7 +160,7 @@ fn a_broker_that_goes_is_an_error_that_says_so() {
     let mut node = Node::start(data.path());
     let mut bench = rated(dir.path(), &node, "end-to-end");
     node.kill();
-    assert_eq!(bench.wait().expect("it ends").code(), Some(1));
+    assert_eq!(bench.0.wait().expect("it ends").code(), Some(1));
     let output = run(dir.path(), &["bench", "--bootstrap", &node.bootstrap(), "--rows", "small"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
