@@ -35,7 +35,7 @@ ROWS = {row.key: row for row in (
         "small", ("--record-bytes", "100", "--batch-records", "1", "--partitions", "10", "--connections", "64", "--in-flight", "1",
                   "--acks", "all"), (("requests", "requests/s"), ("p99", "ms p99"))),
     Row("tail", "tail consume, 3 consumers", "How much comes in while three consumers read it as it comes?",
-        "tail", (*FULL_BATCHES, "--in-flight", "2", "--consumers", "3", "--acks", "all"), RATE_FIGURES),
+        "tail", (*FULL_BATCHES, "--in-flight", "2", "--consumers", "3", "--acks", "all"), (("delivered", "MB/s read"), ("p99", "ms p99"))),
     Row("catch-up", "catch-up, 4 connections, 1 MiB fetches", "How fast is what was written before read?",
         "catch-up", ("--record-bytes", "1024", "--batch-records", "64", "--partitions", "4", "--connections", "4", "--fetch-bytes", str(1 << 20),
                      "--fill-bytes", str(1 << 30)), RATE_FIGURES, topic=()),
