@@ -15,6 +15,7 @@ mod cli_data;
 mod clients_rdkafka;
 mod copies;
 mod floor;
+mod counts;
 mod groups;
 mod kill9;
 mod log_commands;

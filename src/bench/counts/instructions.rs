@@ -29,13 +29,19 @@ pub fn paths(program: &Program, tools: &Tools) -> Result<Counted, Error> {
         let missing = vec![format!("instructions of the pure paths: {} knows none", program.path.display())];
         return Ok(Counted { missing, ..Counted::default() });
     }
-    let counts = side_by_side(&paths, |(name, iterations)| {
-        let once = collected(program, valgrind, name, *iterations)?;
-        let thrice = collected(program, valgrind, name, 3 * iterations)?;
-        let value = thrice.saturating_sub(once) as f64 / (2 * iterations) as f64;
-        Ok(Count { name: format!("paths/{name}"), unit: "instructions", value, noise: 0.0 })
-    });
+    let counts = side_by_side(&paths, |(name, iterations)| path(program, valgrind, name, *iterations));
     Ok(Counted { counts: counts.into_iter().collect::<Result<_, Error>>()?, missing: Vec::new() })
+}
+
+/// Instructions per iteration of one path. There is no noise to tell: a repeat gives the same number.
+///
+/// # Errors
+/// Where the program or valgrind could not be run, or the program does not know the path.
+pub fn path(program: &Program, valgrind: &Path, name: &str, iterations: u64) -> Result<Count, Error> {
+    let once = collected(program, valgrind, name, iterations)?;
+    let thrice = collected(program, valgrind, name, 3 * iterations)?;
+    let value = thrice.saturating_sub(once) as f64 / (2 * iterations) as f64;
+    Ok(Count { name: format!("paths/{name}"), unit: "instructions", value, noise: 0.0 })
 }
 
 /// What `count` makes of each item, several at a time: nothing here is timed.

@@ -14,12 +14,18 @@
 //!
 //! *What it does not do:* judge. Bounds are the gate's.
 
+mod calls;
 mod instructions;
+mod lockstep;
+mod node;
+mod requests;
+mod shim;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use instructions::paths;
+pub use instructions::{path, paths};
+pub use requests::requests;
 
 /// One figure.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,4 +106,12 @@ impl Error {
     fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { what: what.into(), source }
     }
+}
+
+/// The median of the repeats as a count, and how far apart they lay.
+fn count(name: String, unit: &'static str, mut repeats: Vec<f64>) -> Count {
+    repeats.sort_by(f64::total_cmp);
+    let value = repeats.get(repeats.len() / 2).copied().unwrap_or(0.0);
+    let noise = repeats.last().zip(repeats.first()).map_or(0.0, |(last, first)| last - first);
+    Count { name, unit, value, noise }
 }

@@ -1,0 +1,160 @@
+//! What a running node does for a request, in two lives: one under the shim, one under strace, over the same directory.
+//!
+//! ```text
+//!   life   start, make topics, fill `stored` -> stop       so that old segments are in files alone
+//!          start, watched -> warm up -> idle -> (every scenario N times, then 3N times) x repeats -> stop
+//! ```
+//! Only the shards' threads count: housekeeping prepares segments whenever it likes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use super::lockstep::{Clients, REPEATS, Scenario, Stretch, idle};
+use super::node::{Node, Start, Watched};
+use super::{Count, Counted, Error, Program, Tools, calls, shim};
+
+/// What was counted in a stretch, by name.
+type Seen = BTreeMap<String, f64>;
+
+/// What a scenario came to, again and again: N times and 3N times.
+type Repeats = Vec<[(Stretch, Seen); 2]>;
+
+/// Counts of a running node per request. `scratch` is a directory on a file system that a node can use; it is left empty.
+///
+/// # Errors
+/// Where the node, or a tool that is there, does not do what it should.
+pub fn requests(program: &Program, tools: &Tools, scratch: &Path) -> Result<Counted, Error> {
+    let dir = scratch.join(format!("counts-{}", std::process::id()));
+    fs::create_dir_all(&dir).map_err(Error::io(dir.display().to_string()))?;
+    let counted = counted(program, tools, &dir);
+    let removed = fs::remove_dir_all(&dir).map_err(Error::io(dir.display().to_string()));
+    counted.and_then(|counted| removed.map(|()| counted))
+}
+
+fn counted(program: &Program, tools: &Tools, dir: &Path) -> Result<Counted, Error> {
+    let mut counted = Counted::default();
+    match &tools.cc {
+        Some(cc) => {
+            let (library, counts) = (shim::compile(cc, dir)?, dir.join("allocations"));
+            let watched = Watched::Shim { library, counts: counts.clone() };
+            counted.counts.extend(slopes(life(program, watched, dir, |node, threads| inside(node, &counts, threads))?));
+        }
+        None => counted.missing.push("allocations, copies and worker switches: no C compiler (cc) is here".to_owned()),
+    }
+    match &tools.strace {
+        Some(strace) => {
+            let calls = dir.join("calls");
+            let watched = Watched::Trace { strace: strace.clone(), calls: calls.clone() };
+            let mut life = life(program, watched, dir, |_, _| Ok(Seen::new()))?;
+            let calls = fs::read_to_string(&calls).map_err(Error::io(calls.display().to_string()))?;
+            fill(&mut life, &calls::parse(&calls));
+            counted.counts.extend(slopes(life));
+        }
+        None => counted.missing.push("system calls: strace is not here".to_owned()),
+    }
+    Ok(counted)
+}
+
+/// What a life came to.
+struct Life {
+    /// The shards'.
+    threads: Vec<u32>,
+    idle: (Stretch, Seen),
+    scenarios: Vec<(&'static str, Repeats)>,
+}
+
+/// A node from its first start to its last stop; `look` says what these threads have done so far.
+fn life(
+    program: &Program,
+    watched: Watched,
+    dir: &Path,
+    look: impl Fn(&Node, &[u32]) -> Result<Seen, Error>,
+) -> Result<Life, Error> {
+    let data = dir.join("data");
+    let start = |watched| Node::start(&Start { program, watched, dir, shards: 1 });
+    let node = start(Watched::No)?;
+    Clients::prepare(node.address)?;
+    node.stop()?;
+    let node = start(watched)?;
+    let life = live(&node, |threads| look(&node, threads))?;
+    node.stop()?;
+    fs::remove_dir_all(&data).map_err(Error::io(data.display().to_string()))?;
+    Ok(life)
+}
+
+/// Does everything with a running node.
+fn live(node: &Node, look: impl Fn(&[u32]) -> Result<Seen, Error>) -> Result<Life, Error> {
+    let mut clients = Clients::connect(node.address)?;
+    // A node listens before its shards are there; now one has answered.
+    let threads = node.shard_threads();
+    let scenarios = Scenario::all();
+    scenarios.iter().try_for_each(|scenario| scenario.warm_up(node, &mut clients))?;
+    let before = look(&threads)?;
+    let idle = (idle(), less(&look(&threads)?, &before));
+    let mut done: Vec<(&'static str, Repeats)> = scenarios.iter().map(|one| (one.name, Vec::new())).collect();
+    for turn in 0..REPEATS {
+        for (scenario, (_, repeats)) in scenarios.iter().zip(&mut done) {
+            let ran = scenario.run(node, &mut clients, turn, || look(&threads))?;
+            repeats.push(ran.map(|(stretch, [before, after])| (stretch, less(&after, &before))));
+        }
+    }
+    Ok(Life { threads, idle, scenarios: done })
+}
+
+/// What the shards have done so far, as the shim and the kernel know it.
+fn inside(node: &Node, counts: &Path, threads: &[u32]) -> Result<Seen, Error> {
+    let done = shim::read(counts, threads)?;
+    let seen = [
+        ("allocations", done.allocations),
+        ("allocated-bytes", done.allocated_bytes),
+        ("copies", done.copies),
+        ("copied-bytes", done.copied_bytes),
+        ("worker-switches", node.worker_switches(threads)),
+    ];
+    Ok(seen.map(|(name, count)| (name.to_owned(), count as f64)).into())
+}
+
+/// Puts the system calls of every stretch in.
+fn fill(life: &mut Life, calls: &[calls::Call]) {
+    let all = life.scenarios.iter_mut().flat_map(|(_, repeats)| repeats.iter_mut().flatten());
+    for (stretch, seen) in all.chain([&mut life.idle]) {
+        let counts = calls::between(calls, &life.threads, stretch.from, stretch.to);
+        seen.insert("syscalls".to_owned(), counts.values().sum::<u64>() as f64);
+        seen.extend(counts.into_iter().map(|(name, count)| (format!("{CALL}{name}"), count as f64)));
+    }
+}
+
+/// Counts per request: what 3N requests took more than N, less what idling would have.
+fn slopes(life: Life) -> Vec<Count> {
+    let (idle, background) = life.idle;
+    let mut counts = Vec::new();
+    for (scenario, repeats) in life.scenarios {
+        let names: BTreeSet<String> = repeats.iter().flatten().flat_map(|(_, seen)| seen.keys().cloned()).collect();
+        for name in names {
+            let of = |seen: &Seen| seen.get(&name).copied().unwrap_or(0.0);
+            let rate = of(&background) / idle.seconds();
+            let slope = |[once, thrice]: &[(Stretch, Seen); 2]| {
+                let seconds = thrice.0.seconds() - once.0.seconds();
+                let requests = (thrice.0.requests - once.0.requests) as f64;
+                (of(&thrice.1) - of(&once.1) - rate * seconds) / requests
+            };
+            let unit = if name.ends_with("bytes") { "bytes per request" } else { "per request" };
+            let count = super::count(format!("requests/{scenario}/{name}"), unit, repeats.iter().map(slope).collect());
+            // What happens now and then is in the sum of all calls, and would be a row of chance on its own.
+            if !name.starts_with(CALL) || count.value >= OFTEN {
+                counts.push(count);
+            }
+        }
+    }
+    counts
+}
+
+fn less(after: &Seen, before: &Seen) -> Seen {
+    after.iter().map(|(name, count)| (name.clone(), count - before.get(name).unwrap_or(&0.0))).collect()
+}
+
+/// How the names of system calls begin.
+const CALL: &str = "syscalls/";
+/// Calls per request from which on a system call is a row of its own.
+const OFTEN: f64 = 0.1;
