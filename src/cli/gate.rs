@@ -145,13 +145,16 @@ impl Found {
     fn count(&mut self, args: &GateArgs, bounds: &Bounds) -> Result<(), Ended> {
         let tools = Tools::find();
         let mut sides = Vec::new();
-        for program in programs(args)? {
+        for program in programs(args, None)? {
             let failed = |error: counts::Error| Ended::Failed(format!("{}: {error}", program.path.display()));
             let mut counted = Counted::default();
             tracing::info!("counting {}", program.path.display());
-            let part = counts::paths(&program, &tools).map_err(failed)?;
-            counted.counts.extend(part.counts);
-            counted.missing.extend(part.missing);
+            let parts = [counts::paths(&program, &tools), counts::requests(&program, &tools, &args.data)];
+            for part in parts {
+                let part = part.map_err(failed)?;
+                counted.counts.extend(part.counts);
+                counted.missing.extend(part.missing);
+            }
             sides.push(counted);
         }
         let [base, head] = [&sides[0], &sides[1]];
@@ -167,7 +170,7 @@ impl Found {
         let load = cores.split_off(cores.len().div_ceil(2));
         let mut nodes = Vec::new();
         if args.base_bootstrap.is_none() {
-            for program in programs(args)? {
+            for program in programs(args, Some(&args.memory))? {
                 nodes.push(Node::start(&program, &args.data, &cores).map_err(failed)?);
             }
         }
@@ -272,11 +275,11 @@ impl Found {
     }
 }
 
-/// Base and head, as they are started.
-fn programs(args: &GateArgs) -> Result<[Program; 2], Ended> {
+/// Base and head, as they are started. Counting chooses the memory itself.
+fn programs(args: &GateArgs, memory: Option<&str>) -> Result<[Program; 2], Ended> {
     let own = std::env::current_exe().map_err(|error| Ended::Failed(error.to_string()))?;
     let program = |path: &Option<PathBuf>, set: &[String], env: &[String]| {
-        let mut serve = vec!["--memory".to_owned(), args.memory.clone()];
+        let mut serve: Vec<String> = memory.map_or_else(Vec::new, |memory| vec!["--memory".into(), memory.into()]);
         serve.extend(set.iter().flat_map(|setting| ["--set".to_owned(), setting.clone()]));
         let env = env.iter().map(|text| {
             let (key, value) = text.split_once('=').ok_or_else(|| Ended::Usage(format!("{text}: not KEY=VALUE")))?;

@@ -7,15 +7,15 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
+use super::super::server::{Process, free_address};
 use super::{Error, Program};
 
 /// What watches a node from its start.
@@ -151,9 +151,7 @@ impl Node {
     }
 
     fn signal(&self, signal: Signal) -> Result<(), Error> {
-        let process = i32::try_from(self.process).ok().and_then(Pid::from_raw);
-        let process = process.ok_or_else(|| self.strange("the node has no process id"))?;
-        kill_process(process, signal).map_err(|error| Error::io("a signal to the node")(error.into()))
+        Process::new(self.process).signal(signal).map_err(Error::io("a signal to the node"))
     }
 
     /// SIGTERM, and waits for the end.
@@ -217,11 +215,6 @@ fn child_of(parent: u32) -> Option<u32> {
 /// The number of the line that begins with `name`.
 fn field(status: &str, name: &str) -> Option<u64> {
     status.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
-}
-
-/// An address that nobody listens on.
-fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
 /// So little that a few hundred requests fill it: then memory is recycled, as in a node that has run for a while.

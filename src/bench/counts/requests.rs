@@ -120,8 +120,8 @@ fn fill(life: &mut Life, calls: &[calls::Call]) {
     let all = life.scenarios.iter_mut().flat_map(|(_, repeats)| repeats.iter_mut().flatten());
     for (stretch, seen) in all.chain([&mut life.idle]) {
         let counts = calls::between(calls, &life.threads, stretch.from, stretch.to);
-        seen.insert("syscalls".to_owned(), counts.values().sum::<u64>() as f64);
-        seen.extend(counts.into_iter().map(|(name, count)| (format!("{CALL}{name}"), count as f64)));
+        seen.insert(CALLS.to_owned(), counts.values().sum::<u64>() as f64);
+        seen.extend(counts.into_iter().map(|(name, count)| (format!("{CALLS}/{name}"), count as f64)));
     }
 }
 
@@ -139,10 +139,14 @@ fn slopes(life: Life) -> Vec<Count> {
                 let requests = (thrice.0.requests - once.0.requests) as f64;
                 (of(&thrice.1) - of(&once.1) - rate * seconds) / requests
             };
-            let unit = if name.ends_with("bytes") { "bytes per request" } else { "per request" };
+            let unit = match name.as_str() {
+                name if name.ends_with("bytes") => "bytes per request",
+                name if name.starts_with(CALLS) => "calls per request",
+                _ => "per request",
+            };
             let count = super::count(format!("requests/{scenario}/{name}"), unit, repeats.iter().map(slope).collect());
             // What happens now and then is in the sum of all calls, and would be a row of chance on its own.
-            if !name.starts_with(CALL) || count.value >= OFTEN {
+            if !name.starts_with(CALLS) || name == CALLS || count.value >= OFTEN {
                 counts.push(count);
             }
         }
@@ -154,7 +158,7 @@ fn less(after: &Seen, before: &Seen) -> Seen {
     after.iter().map(|(name, count)| (name.clone(), count - before.get(name).unwrap_or(&0.0))).collect()
 }
 
-/// How the names of system calls begin.
-const CALL: &str = "syscalls/";
+/// All system calls; the name of each begins so.
+const CALLS: &str = "syscalls";
 /// Calls per request from which on a system call is a row of its own.
 const OFTEN: f64 = 0.1;

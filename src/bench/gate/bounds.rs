@@ -92,14 +92,16 @@ impl Bounds {
     #[must_use]
     pub fn of_count(&self, name: &str, unit: &str) -> Bound {
         let last = name.rsplit('/').next().unwrap_or(name);
-        let kind = match (unit, last) {
-            ("instructions", _) => "instructions",
-            (_, "io_uring_enter") => "enters",
-            (_, "punts") => "punts",
-            (_, "allocations") | (_, "allocated-bytes") => "allocations",
-            (_, name) if name.contains("copied") => "copied-bytes",
-            (_, "hops") => "hops",
-            (unit, _) if unit.contains("call") => "syscalls",
+        let kind = match last {
+            _ if unit == "instructions" => "instructions",
+            "worker-switches" => "worker-switches",
+            "allocations" => "allocations",
+            "allocated-bytes" => "allocated-bytes",
+            "copies" | "copied-bytes" => "copied-bytes",
+            "hops" => "hops",
+            _ if unit.starts_with("calls") && name.contains("/queued-") => "queued-syscalls",
+            "io_uring_enter" => "enters",
+            _ if unit.starts_with("calls") => "syscalls",
             _ => "other",
         };
         self.excused(name, self.counts.get(kind).or_else(|| self.counts.get("other")))
@@ -138,6 +140,9 @@ mod tests {
         assert!((bounds.of_time("small", "throughput").bound - 0.05).abs() < 1e-12);
         assert!((bounds.of_time("small", "p99.9").bound - 0.25).abs() < 1e-12);
         assert!((bounds.of_count("paths/append", "instructions").bound - 0.01).abs() < 1e-12);
+        let of = |name: &str| bounds.of_count(name, "calls per request");
+        let (alone, queued) = (of("requests/produce-1/syscalls"), of("requests/queued-produce-1/syscalls"));
+        assert!(alone.bound < queued.bound && queued.least < alone.least);
         assert!(Bounds::parse("[counts.other]\nbound = 0.1\nreason = ''").is_err());
     }
 

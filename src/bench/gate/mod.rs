@@ -17,12 +17,13 @@ pub use bounds::{Bound, Bounds};
 use super::counts::Count;
 use super::report::{Comparison, Verdict};
 
-/// Counts of base and head side by side, each with its verdict. A count that only one side has is 0 on the other: a system
-/// call that nobody made before is a change.
+/// Counts of base and head side by side, each with its verdict. A count that only one side has is 0 on the other, where the
+/// other did the same thing at all: a system call that nobody made before is a change, a path that base does not know is not.
 #[must_use]
 pub fn compare_counts(base: &[Count], head: &[Count], names: (&str, &str), bounds: &Bounds) -> Vec<Comparison> {
-    let mut all: Vec<&Count> = base.iter().collect();
-    all.extend(head.iter().filter(|count| !base.iter().any(|other| other.name == count.name)));
+    let mut all: Vec<&Count> = base.iter().filter(|count| is_done_by(head, count)).collect();
+    let is_new = |count: &&Count| !base.iter().any(|other| other.name == count.name);
+    all.extend(head.iter().filter(is_new).filter(|count| is_done_by(base, count)));
     let find = |counts: &[Count], name: &str| counts.iter().find(|count| count.name == name).cloned();
     let compared = all.into_iter().map(|count| {
         let (base, head) = (find(base, &count.name), find(head, &count.name));
@@ -57,6 +58,15 @@ pub fn compare_counts(base: &[Count], head: &[Count], names: (&str, &str), bound
         }
     });
     compared.collect()
+}
+
+/// Whether a side did what was counted here: goes that path, or answers the same requests.
+fn is_done_by(side: &[Count], count: &Count) -> bool {
+    let done = match count.name.match_indices('/').nth(1) {
+        Some((end, _)) if count.unit != "instructions" => &count.name[..=end],
+        _ => return side.iter().any(|other| other.name == count.name),
+    };
+    side.iter().any(|other| other.name.starts_with(done))
 }
 
 /// A count is worse when it is over its bound by more than its repeats lay apart.
@@ -97,7 +107,9 @@ mod tests {
         assert_eq!(said[0].1, Some(Verdict::Same));
         let said = of(&[count("paths/append", "instructions", 1015.0, 10.0)]);
         assert_eq!(said[0].1, Some(Verdict::Inconclusive));
-        let said = of(&[count("requests/small/getppid", "calls per request", 1.0, 0.0)]);
-        assert_eq!(said[2].0, "getppid");
+        let said = of(&[count("requests/small/getppid", "calls per request", 1.5, 0.0)]);
+        assert_eq!(said[1], ("getppid".to_owned(), Some(Verdict::Worse)));
+        let said = of(&[count("paths/novel", "instructions", 10.0, 0.0), count("requests/other/read", "", 9.0, 0.0)]);
+        assert!(said.is_empty(), "what only one side does cannot be compared: {said:?}");
     }
 }
