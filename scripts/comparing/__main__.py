@@ -48,11 +48,11 @@ def arguments():
     parser.add_argument("--rows", metavar="ROW,...", type=listed(ROWS), help="only these")
     parser.add_argument("--brokers", metavar="BROKER,...", type=listed(KINDS), default=list(KINDS), help="only these, in this order [all]")
     parser.add_argument("--peer", metavar="HOST:PORT[=NAME]", action="append", default=[], help="a broker that runs already; may be given again")
-    parser.add_argument("--rounds", metavar="N", type=int, default=5, help="each is two runs of every row and broker [5]")
-    parser.add_argument("--seconds", metavar="S", type=float, default=10, help="that count, of each run [10]")
-    parser.add_argument("--warm-up", metavar="S", type=float, default=8, help="of each run, before that [8]")
-    parser.add_argument("--warming", metavar="S", type=float, default=120, help="of a JVM after its start, by mixed load [120]")
-    parser.add_argument("--quick", action="store_true", help="one round, runs of a second: to see that it works")
+    parser.add_argument("--rounds", metavar="N", type=int, help="each is two runs of every row and broker [5]")
+    parser.add_argument("--seconds", metavar="S", type=float, help="that count, of each run [10]")
+    parser.add_argument("--warm-up", metavar="S", type=float, help="of each run, before that [8]")
+    parser.add_argument("--warming", metavar="S", type=float, help="of a JVM after its start, by mixed load [120]")
+    parser.add_argument("--quick", action="store_true", help="one round, runs of a second, JVMs hardly warmed: to see that it works")
     parser.add_argument("--server-core", metavar="CORE", type=int, default=0, help="the brokers' [0]")
     parser.add_argument("--load-core", metavar="CORE", type=int, default=1, help="the load's [1]")
     parser.add_argument("--data", metavar="DIR", type=pathlib.Path, help="brokers keep their data below it meanwhile [target/compare]")
@@ -60,8 +60,10 @@ def arguments():
     parser.add_argument("--perf-test", action="store_true", help="compare our load with Apache Kafka's own, not brokers")
     options = parser.parse_args()
     options.command = sys.argv[1:]
-    if options.quick:
-        options.rounds, options.seconds, options.warm_up, options.warming = 1, 1.0, 1.0, 12.0
+    usual = {"rounds": 1, "seconds": 1.0, "warm_up": 2.0, "warming": 12.0} if options.quick else {"rounds": 5, "seconds": 10.0, "warm_up": 8.0, "warming": 120.0}
+    for name, value in usual.items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
     # Its own directory below, since it is removed at the end.
     options.data = (options.data or WORK).resolve() / "compare-data"
     return options
@@ -80,6 +82,7 @@ def alone():
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
+        lock.close()
         raise Wanting("another scripts/compare runs in this tree: two would measure each other") from None
     return lock
 
@@ -119,19 +122,22 @@ def compare(options):
 
 def main():
     options = arguments()
-    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    # Also where a shell that puts us into the background has turned Ctrl-C off: what was started is ended by us alone.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     try:
-        lock = alone()  # noqa: F841  (held while we run)
-        ready(options)
-        perf_test.run(options) if options.perf_test else compare(options)
+        with alone():
+            try:
+                ready(options)
+                perf_test.run(options) if options.perf_test else compare(options)
+            finally:
+                shutil.rmtree(options.data, ignore_errors=True)
     except Wanting as wanting:
         print(f"scripts/compare: {wanting}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nscripts/compare: stopped; the same command goes on from here", file=sys.stderr)
         return 130
-    finally:
-        shutil.rmtree(options.data, ignore_errors=True)
     return 0
 
 

@@ -73,7 +73,7 @@ class Broker:
         port = free_port()
         self.address = f"127.0.0.1:{port}"
         command = [str(word) for word in self.command(port)]
-        with open(self.log, "ab") as log:
+        with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 command, cwd=self.data, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 preexec_fn=machine.on_core(self.core), start_new_session=True)

@@ -127,7 +127,7 @@ class Test:
         path = self.folder(shape, tool) / f"{turn}.json"
         if self.options.store.read(path):
             return
-        machine.need_room(self.options.data, self.options.seconds + self.options.warm_up + TOOL_WARM_UP)
+        machine.need_room(self.options.data, self.options.seconds)
         machine.settle(self.broker.gone)
         rate, begun = self.rates[shape.key]["rate"], time.monotonic()
         made = WORK / "run.json"
