@@ -219,6 +219,13 @@ pub const PARTITIONS_A_TOPIC_MAX: i32 = 10_000;
 /// Partitions of the node. Each costs about 2 KiB of state at rest and one segment file.
 pub const PARTITIONS_MAX: usize = 100_000;
 
+/// Connections of the HTTP server at once. Each costs a head of 10 KiB at the most.
+pub const HTTP_CONNECTIONS_MAX: usize = 32;
+
+/// Answers of the HTTP server that are held at once, until their peers have taken them: the metrics of one shard are about
+/// 100 KiB of text, so these are 3 MiB for 8 shards. They are a part of the slack.
+pub const HTTP_ANSWERS_MAX: usize = 4;
+
 /// Log lines about peers' faults that a shard writes in ten seconds; the next one counts those left out.
 pub const PEER_LINES_MAX: u32 = 20;
 

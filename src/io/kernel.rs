@@ -24,7 +24,6 @@ use super::receive::Provided;
 use super::ring::{Ring, Wait};
 use super::seat::{MAIL, Seat};
 use super::socket::Socket;
-use super::stats::count;
 use super::{Completion, Env, Op, Pool, Token, pump, residency};
 use crate::types::ShardId;
 
@@ -100,16 +99,16 @@ impl Kernel {
         } else {
             let wait = if seat.fall_asleep() { wait } else { Wait::No };
             if wait != Wait::No {
-                count(&seat.counters.sleeps);
+                seat.counters.sleeps.add(1);
             }
             let entered = operations.ring.enter(wait);
             seat.wake_up();
             entered
         };
         if entered? {
-            count(&seat.counters.enters);
+            seat.counters.enters.add(1);
         }
-        count(&seat.counters.turns);
+        seat.counters.turns.add(1);
         Ok(())
     }
 
@@ -211,7 +210,7 @@ impl Env for Kernel {
     fn submit(&self, token: Token, op: Op<Self>) {
         match op {
             Op::Job(job) => {
-                count(&self.seat().counters.jobs);
+                self.seat().counters.jobs.add(1);
                 self.housekeeping.submit(Arc::clone(&self.seats[self.shard.index()]), token, job);
             }
             op => self.operations.borrow_mut().start(token, op),
@@ -250,12 +249,12 @@ impl Env for Kernel {
     }
 
     fn try_send(&self, socket: &Socket, parts: &[&[u8]]) -> io::Result<usize> {
-        count(&self.seat().counters.sends);
+        self.seat().counters.sends.add(1);
         socket.send(parts)
     }
 
     fn try_sendfile(&self, socket: &Socket, file: &File, position: u64, len: usize) -> io::Result<usize> {
-        count(&self.seat().counters.sendfiles);
+        self.seat().counters.sendfiles.add(1);
         socket.send_file(file.as_fd(), position, len)
     }
 
@@ -268,8 +267,9 @@ impl Env for Kernel {
     }
 
     fn wake(&self, shard: ShardId) {
+        self.seat().counters.mails.add(1);
         if self.seats[shard.index()].raise(MAIL) {
-            count(&self.seat().counters.wakes);
+            self.seat().counters.wakes.add(1);
         }
     }
 

@@ -76,6 +76,49 @@ pub fn kernel_release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()
 }
 
+/// What this process uses at present.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Usage {
+    /// Memory in RAM.
+    pub resident_bytes: u64,
+    /// Addresses that are mapped.
+    pub virtual_bytes: u64,
+    /// Processor time of all threads, those that the kernel runs for the rings included.
+    pub cpu_seconds: f64,
+    /// Open files.
+    pub open_files: u64,
+    /// When it was started, in seconds since 1970.
+    pub started_seconds: f64,
+}
+
+/// Looks at this process; what cannot be found out is 0.
+#[must_use]
+pub fn usage() -> Usage {
+    let pages: Vec<u64> = fs::read_to_string("/proc/self/statm")
+        .unwrap_or_default()
+        .split_whitespace()
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    let page_bytes = rustix::param::page_size() as u64;
+    let bytes = |field: usize| pages.get(field).map_or(0, |pages| pages * page_bytes);
+    let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let cpu_seconds = std::time::Duration::try_from(cpu).unwrap_or_default().as_secs_f64();
+    let open_files = fs::read_dir("/proc/self/fd").map_or(0, |files| files.count() as u64);
+    let started_seconds = started_seconds().unwrap_or_default();
+    Usage { resident_bytes: bytes(1), virtual_bytes: bytes(0), cpu_seconds, open_files, started_seconds }
+}
+
+/// Ticks since the machine was started (proc(5), field 22), and when that was.
+#[expect(clippy::cast_precision_loss, reason = "ticks since the machine was started")]
+fn started_seconds() -> Option<f64> {
+    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    // The second field is the program's name, which may hold anything.
+    let ticks: u64 = stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()?;
+    let machine = fs::read_to_string("/proc/stat").ok()?;
+    let begun: f64 = machine.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+    Some(begun + ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
 /// Bytes that the file system of a directory has left for this process.
 ///
 /// # Errors
@@ -141,13 +184,22 @@ fn cgroup_values(controller: &str, file: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Limit, kib_field, memory_bytes, raise_open_files};
+    use super::{Limit, kib_field, memory_bytes, raise_open_files, usage};
 
     #[test]
     fn memory_is_some_and_not_more_than_the_machine_has() {
         let all = kib_field(&std::fs::read_to_string("/proc/meminfo").expect("Linux"), "MemTotal:").expect("it says");
         assert!((32 << 20..=all).contains(&memory_bytes()));
         assert_eq!(kib_field("MemFree: 3 kB\nMemTotal:   16 kB\n", "MemTotal:"), Some(16 << 10));
+    }
+
+    #[test]
+    fn what_this_process_uses_is_known() {
+        let usage = usage();
+        assert!(usage.resident_bytes > 1 << 20 && usage.virtual_bytes >= usage.resident_bytes, "{usage:?}");
+        assert!(usage.cpu_seconds > 0.0 && usage.open_files >= 3, "{usage:?}");
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs_f64();
+        assert!((now - 86_400.0..=now + 2.0).contains(&usage.started_seconds), "{usage:?} at {now}");
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod executor;
 pub mod files;
 pub mod floor;
 mod housekeeping;
+pub mod http;
 mod jobs;
 pub mod kernel;
 mod listeners;

@@ -30,7 +30,6 @@ use super::receive::{GROUP, Provided};
 use super::ring::{Cqe, Ring, Wait};
 use super::seat::Seat;
 use super::socket::Socket;
-use super::stats::count;
 use super::{Back, Completion, Op, Token};
 
 /// The ring of a shard and everything under way in it.
@@ -164,7 +163,7 @@ impl Operations {
     /// Takes the completions that have arrived in the ring.
     pub(super) fn collect(&mut self) {
         while let Some(cqe) = self.ring.next() {
-            count(&self.seat.counters.cqes);
+            self.seat.counters.cqes.add(1);
             match cqe.user_data {
                 IGNORED => {}
                 WOKEN if cqe.more() => {}
@@ -228,10 +227,10 @@ impl Operations {
     /// # Safety
     /// As [`Ring::push`].
     unsafe fn push(&mut self, entry: &squeue::Entry) {
-        count(&self.seat.counters.sqes);
+        self.seat.counters.sqes.add(1);
         // SAFETY: passed on to our caller.
         while !unsafe { self.ring.push(entry) } {
-            count(&self.seat.counters.enters);
+            self.seat.counters.enters.add(1);
             self.ring.enter(Wait::No).expect("a ring that worked goes on working");
         }
     }

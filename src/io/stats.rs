@@ -1,34 +1,30 @@
-//! What the rings have done: counters that benches and the gate print per request.
+//! What the rings have done: counters that benches and the gate print per request, and that metrics show.
 //!
-//! Each shard counts for itself in its `seat`; [`totals`] adds them up, at any time, from any thread. Punts to kernel
+//! Each shard counts for itself in its `seat`; [`shards`] reads them, at any time, from any thread. Punts to kernel
 //! workers are not among them: the kernel shows them as the tracepoint `io_uring:io_uring_queue_async_work` alone.
 
-use std::ops::Sub;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::iter::Sum;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::seat::Seat;
+use super::tally::Tally;
 
 /// The counters of one shard. Written by its own thread alone.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    pub(super) enters: AtomicU64,
-    pub(super) sqes: AtomicU64,
-    pub(super) cqes: AtomicU64,
-    pub(super) sends: AtomicU64,
-    pub(super) sendfiles: AtomicU64,
-    pub(super) wakes: AtomicU64,
-    pub(super) sleeps: AtomicU64,
-    pub(super) turns: AtomicU64,
-    pub(super) jobs: AtomicU64,
+    pub(super) enters: Tally,
+    pub(super) sqes: Tally,
+    pub(super) cqes: Tally,
+    pub(super) sends: Tally,
+    pub(super) sendfiles: Tally,
+    pub(super) mails: Tally,
+    pub(super) wakes: Tally,
+    pub(super) sleeps: Tally,
+    pub(super) turns: Tally,
+    pub(super) jobs: Tally,
 }
 
-/// Counts one more: a plain load and store, because nobody else writes it.
-pub(super) fn count(counter: &AtomicU64) {
-    counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-}
-
-/// The sum over all shards of this process since its start.
+/// What one shard, or all of them together, have done since the start of the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// `io_uring_enter` calls.
@@ -41,6 +37,8 @@ pub struct Totals {
     pub sends: u64,
     /// `sendfile` calls.
     pub sendfiles: u64,
+    /// Messages to other shards.
+    pub mails: u64,
     /// Wakes of another shard that needed a system call.
     pub wakes: u64,
     /// Enters that were allowed to wait.
@@ -51,48 +49,55 @@ pub struct Totals {
     pub jobs: u64,
 }
 
-/// The sum over the shards of this process, also of those that have ended.
-#[must_use]
-pub fn totals() -> Totals {
-    let seats = SEATS.lock().unwrap_or_else(PoisonError::into_inner);
-    let sum = |field: fn(&Counters) -> &AtomicU64| {
-        seats.iter().map(|seat| field(&seat.counters).load(Ordering::Relaxed)).sum()
-    };
-    Totals {
-        enters: sum(|counters| &counters.enters),
-        sqes: sum(|counters| &counters.sqes),
-        cqes: sum(|counters| &counters.cqes),
-        sends: sum(|counters| &counters.sends),
-        sendfiles: sum(|counters| &counters.sendfiles),
-        wakes: sum(|counters| &counters.wakes),
-        sleeps: sum(|counters| &counters.sleeps),
-        turns: sum(|counters| &counters.turns),
-        jobs: sum(|counters| &counters.jobs),
-    }
-}
-
-/// Takes a shard into the sum.
-pub(super) fn register(seat: &Arc<Seat>) {
-    SEATS.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(seat));
-}
-
-impl Sub for Totals {
-    type Output = Self;
-
-    /// What happened between two looks.
-    fn sub(self, before: Self) -> Self {
-        Self {
-            enters: self.enters - before.enters,
-            sqes: self.sqes - before.sqes,
-            cqes: self.cqes - before.cqes,
-            sends: self.sends - before.sends,
-            sendfiles: self.sendfiles - before.sendfiles,
-            wakes: self.wakes - before.wakes,
-            sleeps: self.sleeps - before.sleeps,
-            turns: self.turns - before.turns,
-            jobs: self.jobs - before.jobs,
+impl Counters {
+    fn read(&self) -> Totals {
+        Totals {
+            enters: self.enters.get(),
+            sqes: self.sqes.get(),
+            cqes: self.cqes.get(),
+            sends: self.sends.get(),
+            sendfiles: self.sendfiles.get(),
+            mails: self.mails.get(),
+            wakes: self.wakes.get(),
+            sleeps: self.sleeps.get(),
+            turns: self.turns.get(),
+            jobs: self.jobs.get(),
         }
     }
+}
+
+impl Sum for Totals {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            enters: sum.enters + one.enters,
+            sqes: sum.sqes + one.sqes,
+            cqes: sum.cqes + one.cqes,
+            sends: sum.sends + one.sends,
+            sendfiles: sum.sendfiles + one.sendfiles,
+            mails: sum.mails + one.mails,
+            wakes: sum.wakes + one.wakes,
+            sleeps: sum.sleeps + one.sleeps,
+            turns: sum.turns + one.turns,
+            jobs: sum.jobs + one.jobs,
+        })
+    }
+}
+
+/// What each shard of this process has done, also those that have ended, in the order in which they were started.
+#[must_use]
+pub fn shards() -> Vec<Totals> {
+    SEATS.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|seat| seat.counters.read()).collect()
+}
+
+/// What all of them have done.
+#[must_use]
+pub fn totals() -> Totals {
+    shards().into_iter().sum()
+}
+
+/// Takes a shard into the list.
+pub(super) fn register(seat: &Arc<Seat>) {
+    SEATS.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(seat));
 }
 
 /// Every seat that was ever made: one per shard, and a process has its shards once.

@@ -145,7 +145,6 @@ fn more_operations_than_the_queue_holds_all_complete() {
 
 #[test]
 fn everything_that_is_submitted_in_a_turn_takes_one_enter() {
-    use std::sync::atomic::Ordering::Relaxed;
     let dir = scratch_dir();
     let path = dir.path().join("batch");
     let config = super::Config { ring_entries: 256, ..super::small() };
@@ -155,19 +154,19 @@ fn everything_that_is_submitted_in_a_turn_takes_one_enter() {
             let file = open(&runtime, &path, DIRECT).await;
             runtime.write(&file, 0, vec![filled(1 << 20, 1)]).await.expect("written");
             let counters = runtime.env().counters();
-            let (enters, sqes) = (counters.enters.load(Relaxed), counters.sqes.load(Relaxed));
+            let (enters, sqes) = (counters.enters.get(), counters.sqes.get());
             let writes: Vec<_> = (0..200)
                 .map(|at| {
                     let slices = vec![filled(4096, 2)];
                     runtime.submit(Op::Write { file: file.clone(), position: at * 4096, slices })
                 })
                 .collect();
-            assert_eq!(counters.enters.load(Relaxed), enters, "nothing is submitted before the turn's end");
+            assert_eq!(counters.enters.get(), enters, "nothing is submitted before the turn's end");
             for write in writes {
                 write.await.result.expect("written");
             }
-            assert_eq!(counters.sqes.load(Relaxed) - sqes, 200);
-            let (took, slept) = (counters.enters.load(Relaxed) - enters, counters.sleeps.load(Relaxed));
+            assert_eq!(counters.sqes.get() - sqes, 200);
+            let (took, slept) = (counters.enters.get() - enters, counters.sleeps.get());
             assert!(took <= 1 + slept, "{took} enters: one submits, the others wait for completions");
         }
     });

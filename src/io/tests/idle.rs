@@ -32,7 +32,7 @@ fn an_idle_shard_costs_no_processor_time_and_no_io_wait() {
             runtime.sleep_ms(50).await;
             let task = rustix::thread::gettid().as_raw_nonzero().to_string();
             let counters = runtime.env().counters();
-            let turns = counters.turns.load(std::sync::atomic::Ordering::Relaxed);
+            let turns = counters.turns.get();
             let cpu = cpu_ticks(&task);
             // Others may do I/O meanwhile, but not without a pause; a shard that sleeps in I/O wait knows none.
             let looked = std::thread::spawn(|| {
@@ -43,7 +43,7 @@ fn an_idle_shard_costs_no_processor_time_and_no_io_wait() {
             });
             runtime.sleep_ms(1500).await;
             assert!(cpu_ticks(&task) - cpu <= 1, "an idle shard used processor time");
-            assert!(counters.turns.load(std::sync::atomic::Ordering::Relaxed) - turns <= 3, "an idle shard turned");
+            assert!(counters.turns.get() - turns <= 3, "an idle shard turned");
             if runtime.env().facts().no_iowait {
                 assert!(looked.join().expect("looked"), "a thread slept in I/O wait all the time");
             }

@@ -115,7 +115,7 @@ fn a_shard_that_is_awake_is_woken_without_a_system_call() {
 }
 
 fn wakes_of(runtime: &Runtime<Kernel>) -> u64 {
-    runtime.env().counters().wakes.load(std::sync::atomic::Ordering::Relaxed)
+    runtime.env().counters().wakes.get()
 }
 
 #[test]
