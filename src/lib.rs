@@ -22,7 +22,8 @@
 //! ```
 //!
 //! Housekeeping (a glommio executor on its own thread) does whatever may block: preparing segments, opening, renaming,
-//! deleting, checkpoints, decoding a batch for an offset by time.
+//! deleting, checkpoints, decoding a batch for an offset by time. Another thread answers HTTP (metrics, health) from what the
+//! shards have written down of themselves.
 //!
 //! # Layers
 //!

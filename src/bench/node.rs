@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::counts::Program;
@@ -35,6 +35,11 @@ impl Node {
         let mut node = Self { server: None, dir: dir.clone(), settings: Vec::new(), metrics: None };
         let address = free_address()?;
         let mut settings = vec!["--listeners".to_owned(), format!("PLAINTEXT://{address}")];
+        if shows_metrics(program) {
+            let metrics = free_address()?.to_string();
+            settings.extend(["--metrics".to_owned(), metrics.clone()]);
+            node.metrics = Some(metrics);
+        }
         settings.extend(program.serve.iter().cloned());
         let mut command = Command::new(&program.path);
         command.arg("serve").arg("--data").arg(dir.join("data")).args(&settings);
@@ -82,6 +87,14 @@ impl Node {
     pub fn stop(mut self) -> io::Result<()> {
         self.server.take().map(Server::stop).transpose().map(|_| ())
     }
+}
+
+/// Whether a node of this program can be asked for its figures, and is not told already where to show them: the other side of
+/// a gate may be older than they are.
+fn shows_metrics(program: &Program) -> bool {
+    let told = program.serve.iter().any(|argument| argument.contains("metrics"));
+    let help = Command::new(&program.path).args(["serve", "--help"]).stderr(Stdio::null()).output();
+    !told && help.is_ok_and(|help| String::from_utf8_lossy(&help.stdout).contains("--metrics"))
 }
 
 impl Drop for Node {

@@ -126,39 +126,72 @@ pub(super) fn locked(error: &lock::Error) -> Check {
 
 /// Whether the ports are free, and whether clients can be told where to come.
 pub(super) fn of_listeners(config: &Config, patience: Duration) -> Vec<Check> {
-    let check = |listener| listen(listener, patience).map_or_else(|check| check, |(_, check)| check);
-    config.listeners.iter().map(check).collect()
+    let check = |listener, to| listen(listener, to, patience).map_or_else(|check| check, |(_, check)| check);
+    let clients = config.listeners.iter().map(|listener| check(listener, ListenTo::Clients));
+    clients.chain(config.metrics.iter().map(|listener| check(listener, ListenTo::Http))).collect()
+}
+
+/// Who connects to a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ListenTo {
+    /// `listeners`.
+    Clients,
+    /// `metrics.listener`.
+    Http,
+}
+
+impl ListenTo {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Clients => "listener",
+            Self::Http => "metrics",
+        }
+    }
+
+    fn key(self) -> &'static str {
+        match self {
+            Self::Clients => "listeners",
+            Self::Http => "metrics.listener",
+        }
+    }
+
+    fn elsewhere(self) -> &'static str {
+        match self {
+            Self::Clients => "--listeners 127.0.0.1:9093",
+            Self::Http => "--metrics 127.0.0.1:9645",
+        }
+    }
 }
 
 /// Listens, or says why that cannot be done. An address in use is tried again for so long.
-pub(super) fn listen(listener: &Listener, patience: Duration) -> Result<(Socket, Check), Check> {
-    let socket = Socket::listen_within(listener.address, patience).map_err(|error| refused(listener, &error))?;
-    Ok((socket, Check::ok("listener", format!("{listener} is free"))))
+pub(super) fn listen(listener: &Listener, to: ListenTo, patience: Duration) -> Result<(Socket, Check), Check> {
+    let socket = Socket::listen_within(listener.address, patience).map_err(|error| refused(listener, to, &error))?;
+    Ok((socket, Check::ok(to.name(), format!("{listener} is free"))))
 }
 
-fn refused(listener: &Listener, error: &std::io::Error) -> Check {
+fn refused(listener: &Listener, to: ListenTo, error: &std::io::Error) -> Check {
     use std::io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
-    let port = listener.address.port();
+    let (name, key, elsewhere, port) = (to.name(), to.key(), to.elsewhere(), listener.address.port());
     match error.kind() {
         AddrInUse => Check::fatal(
-            "listener",
+            name,
             format!("{listener} is taken by another process"),
-            format!("`ss -ltnp 'sport = :{port}'` names it; stop it, or listen elsewhere: --listeners 127.0.0.1:9093"),
+            format!("`ss -ltnp 'sport = :{port}'` names it; stop it, or listen elsewhere: {elsewhere}"),
         ),
         AddrNotAvailable if listener.optional => {
-            Check::warning("listener", format!("{listener}: this host has no IPv6"), "Clients reach it by 127.0.0.1")
+            Check::warning(name, format!("{listener}: this host has no IPv6"), "Clients reach it by 127.0.0.1")
         }
         AddrNotAvailable => Check::fatal(
-            "listener",
+            name,
             format!("{listener} is no address of this host"),
-            "`ip address` lists them; set listeners to one of those",
+            format!("`ip address` lists them; set {key} to one of those"),
         ),
         PermissionDenied => Check::fatal(
-            "listener",
+            name,
             format!("{listener}: {error}"),
             "Ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE; choose a higher one",
         ),
-        _ => Check::fatal("listener", format!("{listener}: {error}"), "Set listeners to another address"),
+        _ => Check::fatal(name, format!("{listener}: {error}"), format!("Set {key} to another address")),
     }
 }
 

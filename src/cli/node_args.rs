@@ -24,6 +24,9 @@ pub(super) struct NodeArgs {
     /// The address that clients are told to use [advertised.listeners].
     #[arg(long, value_name = "HOST:PORT", visible_alias = "advertise")]
     advertised_listeners: Option<String>,
+    /// Show metrics over HTTP: /metrics for Prometheus, /healthz [metrics.listener; default: nowhere].
+    #[arg(long, value_name = "HOST:PORT")]
+    metrics: Option<String>,
     /// Memory figure of the node, such as 512M [memory; default a quarter of RAM].
     #[arg(long, value_name = "SIZE")]
     memory: Option<String>,
@@ -55,6 +58,7 @@ impl NodeArgs {
             ("--data", "log.dirs", &self.data),
             ("--listeners", "listeners", &self.listeners),
             ("--advertised-listeners", "advertised.listeners", &self.advertised_listeners),
+            ("--metrics", "metrics.listener", &self.metrics),
             ("--memory", "memory", &self.memory),
             ("--shards", "shards", &self.shards),
             ("--node-id", "node.id", &self.node_id),

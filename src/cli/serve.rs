@@ -13,14 +13,17 @@ use std::time::Duration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::Ended;
-use super::checks::{self, Check, Level};
+use super::checks::{self, Check, Level, ListenTo};
 use super::node_args::NodeArgs;
 use crate::config::Config;
+use crate::io::http::Http;
 use crate::io::lock::{self, Lock};
 use crate::io::machine;
 use crate::io::pump::{self, ShardPlan};
 use crate::io::socket::Socket;
+use crate::server::metrics;
 use crate::server::node::{self, Setup};
+use crate::server::status::Status;
 use crate::types::ShardId;
 
 pub(super) fn run(args: &NodeArgs) -> Result<(), Ended> {
@@ -33,8 +36,9 @@ pub(super) fn run(args: &NodeArgs) -> Result<(), Ended> {
     report(checks::of_directory(&config))?;
     // Before the wait for the lock: a port that is taken is most often this same node, already running.
     report(checks::of_listeners(&config, LISTEN_PATIENCE))?;
+    let (status, _http) = show(&config)?;
     let lock = take_directory(&mut config)?;
-    let ready = Ready { lock, listeners: listen(&mut config)? };
+    let ready = Ready { lock, listeners: listen(&mut config)?, status };
     let stop = stop_signal().map_err(|error| Ended::Failed(format!("signals: {error}")))?;
     serve(&config, ready, stop)
 }
@@ -43,6 +47,23 @@ pub(super) fn run(args: &NodeArgs) -> Result<(), Ended> {
 struct Ready {
     lock: Lock,
     listeners: Vec<Socket>,
+    status: Arc<Status>,
+}
+
+/// What the node shows of itself, and the server that shows it where that was asked for: from here on, so that a start that
+/// waits or recovers is seen.
+fn show(config: &Config) -> Result<(Arc<Status>, Option<Http>), Ended> {
+    let (shards, memory_bytes) = (config.server.shards, config.server.memory.total_bytes());
+    let status = Status::new(shards, memory_bytes, config.metrics.is_some());
+    let Some(listener) = &config.metrics else { return Ok((status, None)) };
+    let failed = |error: io::Error| Ended::Failed(format!("metrics: {listener}: {error}"));
+    let (socket, _) =
+        checks::listen(listener, ListenTo::Http, LISTEN_PATIENCE).map_err(|check| Ended::Failed(check.to_string()))?;
+    let address = socket.local_address().map_err(failed)?;
+    let shown = Arc::clone(&status);
+    let http = Http::serve(socket, move |path| metrics::answer(&shown, path)).map_err(failed)?;
+    tracing::info!("metrics on http://{address}/metrics");
+    Ok((status, Some(http)))
 }
 
 /// Opens a directory like a node and stops at once, without listening: `ringmain log close`. Recovery, the last partial
@@ -55,7 +76,8 @@ pub(super) fn close(config: &mut Config) -> Result<(), Ended> {
     let (stop, theirs) = UnixStream::pair().map_err(|error| Ended::Failed(error.to_string()))?;
     // At its end from the start: the node stops as soon as it is open.
     drop(theirs);
-    serve(config, Ready { lock, listeners: Vec::new() }, Socket::from(OwnedFd::from(stop)))
+    let status = Status::new(config.server.shards, config.server.memory.total_bytes(), false);
+    serve(config, Ready { lock, listeners: Vec::new(), status }, Socket::from(OwnedFd::from(stop)))
 }
 
 /// Raises the limit of open files, and makes the descriptors that are kept for readers a part of it.
@@ -94,7 +116,7 @@ fn report(found: Vec<Check>) -> Result<(), Ended> {
 fn listen(config: &mut Config) -> Result<Vec<Socket>, Ended> {
     let mut sockets = Vec::new();
     for listener in &config.listeners {
-        match checks::listen(listener, LISTEN_PATIENCE) {
+        match checks::listen(listener, ListenTo::Clients, LISTEN_PATIENCE) {
             Ok((socket, _)) => sockets.push(socket),
             Err(check) => report(vec![check])?,
         }
@@ -139,8 +161,8 @@ fn serve(config: &Config, ready: Ready, stop: Socket) -> Result<(), Ended> {
         let core = (shards <= cores.len()).then(|| cores[index]);
         let (config, topics, storage) = (Arc::clone(&shared), Arc::clone(&topics), config.storage.clone());
         let mailbox = mailboxes.next().expect("there is one for each shard");
-        let figures = Arc::default();
-        ShardPlan { shard, core, seat: Setup { config, storage, topics, mailbox, figures, listeners, stop } }
+        let status = Arc::clone(&ready.status);
+        ShardPlan { shard, core, seat: Setup { config, storage, topics, mailbox, status, listeners, stop } }
     });
     let pump_config =
         pump::Config { receive_pool_bytes: config.server.memory.receive_bytes(shards), ..pump::Config::default() };

@@ -48,6 +48,15 @@ const NODE_KEYS: &[Key] = &[
         default: "the first listener",
         set: |draft, value| text(&mut draft.advertised, value),
     },
+    Key {
+        name: "metrics.listener",
+        about: "where GET /metrics and /healthz are answered: HTTP://127.0.0.1:9644",
+        default: "",
+        set: |draft, value| {
+            draft.metrics = super::listeners::parse_http(value)?;
+            Ok(())
+        },
+    },
     Key { name: "memory", about: "memory figure of the node: 512M, 4G", default: "a quarter of RAM", set: memory },
     Key { name: "shards", about: "shards, each on a core of its own", default: "one a usable core", set: shards },
     Key {
@@ -366,7 +375,7 @@ mod tests {
 
     #[test]
     fn kafkas_own_names_are_used_where_kafka_has_one() {
-        let own = ["memory", "shards", "segment.flush", "segment.reserve.bytes"];
+        let own = ["memory", "metrics.listener", "shards", "segment.flush", "segment.reserve.bytes"];
         for key in all() {
             assert_eq!(KAFKA_KEYS.lines().any(|name| name == key.name), !own.contains(&key.name), "{}", key.name);
         }

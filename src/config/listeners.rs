@@ -1,4 +1,5 @@
-//! `listeners` and `advertised.listeners`: where the node listens and where it tells clients to come back.
+//! `listeners` and `advertised.listeners`: where the node listens and where it tells clients to come back; and
+//! `metrics.listener`, where it shows what it does.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
@@ -52,7 +53,7 @@ pub struct Endpoint {
 pub(super) fn parse(text: &str) -> Result<Vec<Listener>, String> {
     let mut listeners: Vec<Listener> = Vec::new();
     for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
-        let endpoint = endpoint(entry)?;
+        let endpoint = kafka_endpoint(entry)?;
         for address in resolve(&endpoint)? {
             if !listeners.iter().any(|listener| listener.address == address) {
                 listeners.push(Listener { address, optional: text == DEFAULT && address.is_ipv6() });
@@ -63,7 +64,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Listener>, String> {
 }
 
 pub(super) fn parse_advertised(text: &str) -> Result<Endpoint, String> {
-    let mut endpoints = text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(endpoint);
+    let mut endpoints = text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(kafka_endpoint);
     let first = endpoints.next().ok_or("no address")??;
     if let Some(second) = endpoints.next() {
         let second = second?;
@@ -79,8 +80,24 @@ pub(super) fn parse_advertised(text: &str) -> Result<Endpoint, String> {
     Ok(first)
 }
 
-/// `host:port`, `[v6]:port` or `NAME://host:port`.
-fn endpoint(entry: &str) -> Result<Endpoint, String> {
+/// The one address of the HTTP server; none where the text is empty. Every address of the machine is an answer too: nobody is
+/// told to come back.
+pub(super) fn parse_http(text: &str) -> Result<Option<Listener>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let rest = match text.split_once("://") {
+        None => text,
+        Some((name, rest)) if name.eq_ignore_ascii_case("HTTP") => rest,
+        Some((name, _)) => return Err(format!("{name} is not available, only HTTP")),
+    };
+    let addresses = resolve(&endpoint(rest.trim_end_matches('/'), "HTTP")?)?;
+    let address = *addresses.first().ok_or("no address")?;
+    Ok(Some(Listener { address, optional: false }))
+}
+
+/// `host:port`, `[v6]:port` or `PLAINTEXT://host:port`.
+fn kafka_endpoint(entry: &str) -> Result<Endpoint, String> {
     let rest = match entry.split_once("://") {
         None => entry,
         Some((name, rest)) if name.eq_ignore_ascii_case("PLAINTEXT") => rest,
@@ -91,8 +108,13 @@ fn endpoint(entry: &str) -> Result<Endpoint, String> {
             return Err(format!("{name} listeners are not available, only PLAINTEXT (no TLS or SASL yet)"));
         }
     };
-    let shape = || format!("{entry:?} is not of the form host:port or PLAINTEXT://host:port");
-    let (host, port) = rest.rsplit_once(':').ok_or_else(shape)?;
+    endpoint(rest, "PLAINTEXT")
+}
+
+/// `host:port` or `[v6]:port`; `name` is what may stand before it.
+fn endpoint(entry: &str, name: &str) -> Result<Endpoint, String> {
+    let shape = || format!("{entry:?} is not of the form host:port or {name}://host:port");
+    let (host, port) = entry.rsplit_once(':').ok_or_else(shape)?;
     let port = port.parse().map_err(|_| shape())?;
     let host = match host.strip_prefix('[').map(|inner| inner.strip_suffix(']')) {
         Some(Some(inner)) => inner,
@@ -112,7 +134,7 @@ fn resolve(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Endpoint, parse, parse_advertised};
+    use super::{Endpoint, parse, parse_advertised, parse_http};
 
     #[test]
     fn addresses_in_kafkas_form_and_without_it() {
@@ -129,6 +151,20 @@ mod tests {
             ["", "9092", "127.0.0.1", "::1:9092", "[::1:9092", "SASL_SSL://a:1", "a:99999", "CONTROLLER://:9093"]
         {
             assert!(parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn metrics_have_one_address_or_none() {
+        let shown = |text| parse_http(text).map(|listener| listener.map(|listener| listener.to_string()));
+        assert_eq!(shown(""), Ok(None));
+        for text in ["127.0.0.1:9644", "HTTP://127.0.0.1:9644", "http://127.0.0.1:9644/"] {
+            assert_eq!(shown(text), Ok(Some("127.0.0.1:9644".to_owned())), "{text:?}");
+        }
+        assert_eq!(shown("0.0.0.0:1"), Ok(Some("0.0.0.0:1".to_owned())));
+        assert_eq!(shown("[::1]:1"), Ok(Some("[::1]:1".to_owned())));
+        for text in ["9644", "https://127.0.0.1:9644", "PLAINTEXT://127.0.0.1:9644", "a:1,b:2", "127.0.0.1:x"] {
+            assert!(parse_http(text).is_err(), "{text:?}");
         }
     }
 

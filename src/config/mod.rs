@@ -36,6 +36,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// What Metadata tells clients, where it was set; otherwise the first listener's address as it was bound.
     pub advertised: Option<Endpoint>,
+    /// Where to show metrics over HTTP, if anywhere.
+    pub metrics: Option<Listener>,
     /// Connections, handlers, memory and shards.
     pub server: server::Config,
     /// The log. `disk` is filled in by `serve`, which looks at the device.
@@ -106,6 +108,7 @@ type Change<C> = Box<dyn FnOnce(&mut C)>;
 pub(crate) struct Draft {
     listeners: Option<String>,
     advertised: Option<String>,
+    metrics: Option<Listener>,
     log_dir: Option<PathBuf>,
     memory_bytes: Option<u64>,
     shards: Option<usize>,
@@ -199,6 +202,10 @@ impl Draft {
         if let (Some(wildcard), None) = (listeners.iter().find(|listener| listener.is_wildcard()), &self.advertised) {
             problems.push(Problem::Together(wildcard.needs_advertised()));
         }
+        let metrics = self.metrics.filter(|metrics| metrics.address.port() > 0);
+        if let Some(both) = metrics.filter(|metrics| listeners.iter().any(|other| other.address == metrics.address)) {
+            problems.push(Problem::Together(format!("listeners and metrics.listener both name {both}")));
+        }
         let set = settings.iter().map(|setting| (setting.key.clone(), setting.value.trim().to_owned())).collect();
         let topics = TopicDefaults::new(&set).unwrap_or_else(|error| {
             problems.push(Problem::Together(error.to_string()));
@@ -227,7 +234,7 @@ impl Draft {
         if let Ok(defaults) = topics.resolve("", &BTreeMap::new()) {
             storage.log = defaults.log;
         }
-        Ok(Config { listeners, advertised, server, storage, topics, warnings: Vec::new() })
+        Ok(Config { listeners, advertised, metrics: self.metrics, server, storage, topics, warnings: Vec::new() })
     }
 }
 
@@ -323,6 +330,18 @@ mod tests {
             assert!(config(line).is_err(), "{line}");
         }
         assert!(config("authorizer.class.name=\ncompression.type=producer\nlog.cleanup.policy=delete").is_ok());
+    }
+
+    #[test]
+    fn metrics_are_shown_where_it_is_said_and_nowhere_else() {
+        assert_eq!(config("").expect("valid").metrics, None);
+        let metrics = config("metrics.listener=HTTP://127.0.0.1:9644").expect("valid").metrics;
+        assert_eq!(metrics.map(|listener| listener.to_string()).as_deref(), Some("127.0.0.1:9644"));
+        let error = config("metrics.listener=ftp://x:1").expect_err("no HTTP");
+        assert!(error.starts_with("x.properties:1: metrics.listener=ftp://x:1: "), "{error}");
+        let error = config("listeners=127.0.0.1:9092\nmetrics.listener=127.0.0.1:9092").expect_err("both");
+        assert!(error.contains("both name 127.0.0.1:9092"), "{error}");
+        assert!(config("listeners=127.0.0.1:0\nmetrics.listener=127.0.0.1:0").is_ok(), "each gets its own");
     }
 
     #[test]

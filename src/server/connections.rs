@@ -16,6 +16,7 @@ use super::connection::{Activity, Connection, Ended, Service};
 use super::peer_log::PeerLog;
 use super::receive::{ReceiveBudget, Receiver};
 use super::reply::Sender;
+use super::status::Gauges;
 use crate::handlers::figures::Figures;
 use crate::io::local::Notify;
 use crate::io::{Env, Pool, Runtime};
@@ -33,6 +34,8 @@ pub struct Connections<E: Env> {
     /// Slots of `open` that are empty.
     free: RefCell<Vec<usize>>,
     count: Cell<usize>,
+    /// Where others see the count.
+    gauges: Arc<Gauges>,
     /// Connections that ended since [`Self::take_ended`].
     ended: Cell<usize>,
     changed: Notify,
@@ -58,6 +61,8 @@ pub struct Shared<E: Env> {
     pub read_pool: Pool,
     /// How long requests take.
     pub figures: Arc<Figures>,
+    /// What else others see of the shard.
+    pub gauges: Arc<Gauges>,
     /// `connections.max.idle.ms`.
     pub idle_ms: u64,
 }
@@ -77,6 +82,7 @@ impl<E: Env> Connections<E> {
             open: RefCell::default(),
             free: RefCell::default(),
             count: Cell::new(0),
+            gauges: shared.gauges,
             ended: Cell::new(0),
             changed: Notify::default(),
             stopping: Cell::new(false),
@@ -128,7 +134,7 @@ impl<E: Env> Connections<E> {
     }
 
     fn insert(&self, entry: Entry<E>) -> usize {
-        self.count.set(self.count.get() + 1);
+        self.set_count(self.count.get() + 1);
         let mut open = self.open.borrow_mut();
         if let Some(slot) = self.free.borrow_mut().pop() {
             open[slot] = Some(entry);
@@ -138,10 +144,15 @@ impl<E: Env> Connections<E> {
         open.len() - 1
     }
 
+    fn set_count(&self, count: usize) {
+        self.count.set(count);
+        self.gauges.connections.set(count as u64);
+    }
+
     fn close(&self, slot: usize, ended: &Ended) {
         let entry = self.open.borrow_mut()[slot].take();
         self.free.borrow_mut().push(slot);
-        self.count.set(self.count.get() - 1);
+        self.set_count(self.count.get() - 1);
         self.ended.set(self.ended.get() + 1);
         self.changed.notify_all();
         if let Some(entry) = entry

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::accept::Accept;
 use super::node::{Error, Node};
+use super::status::Phase;
 use crate::io::{Env, Job, Op};
 use crate::metadata::records::BrokerEndpoint;
 use crate::metadata::{
@@ -38,12 +39,14 @@ pub(super) async fn run<E: Env>(
     let _ = node.accept.set(Rc::clone(&accept));
     let accepting: Vec<_> =
         listeners.iter().map(|listener| node.rt.spawn(Rc::clone(&accept).run(listener.clone()))).collect();
+    node.status.set_phase(Phase::Serving);
     tracing::info!(partitions = node.shard.image().partition_count(), "serving");
     match signal {
         // A byte or the end: either is the signal. The socket is ours until then.
         Some(ref socket) => drop(node.rt.submit(Op::Recv { socket: socket.clone(), buf: None }).await),
         None => std::future::pending().await,
     }
+    node.status.set_phase(Phase::Stopping);
     tracing::info!("stopping");
     for task in accepting {
         task.cancel().await;

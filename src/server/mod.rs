@@ -7,10 +7,13 @@ mod connection;
 mod connections;
 mod first;
 mod mail;
+pub mod metrics;
 pub mod node;
 mod peer_log;
 mod receive;
 mod reply;
+mod report;
+pub mod status;
 #[cfg(test)]
 mod tests;
 

@@ -25,13 +25,14 @@ use super::accept::Accept;
 use super::connection::Service;
 use super::connections::{Connections, Shared};
 use super::receive::ReceiveBudget;
+use super::status::{ShardStatus, Status};
 use super::{Config, first, mail};
-use crate::handlers::figures::{Arrival, Figures, Moment, Summary};
+use crate::handlers::figures::{Arrival, Moment};
 use crate::handlers::reply::Started;
 use crate::handlers::{self, Handlers};
 use crate::io::local::Notify;
 use crate::io::mailbox::{self, Mailbox};
-use crate::io::{Env, Pool, Runtime, copy, stats};
+use crate::io::{Env, Pool, Runtime};
 use crate::limits::mailbox_max;
 use crate::metadata::{Image, METADATA_PARTITION, MetadataError, TopicDefaults, identity, metadata_log_config};
 use crate::partition;
@@ -53,8 +54,8 @@ pub struct Setup<E: Env> {
     pub topics: Arc<TopicDefaults>,
     /// This shard's end of [`mailboxes`].
     pub mailbox: Mailbox<ShardMessage<E>>,
-    /// Where this shard tells how long requests take.
-    pub figures: Arc<Figures>,
+    /// What the node shows of itself, the same for every shard.
+    pub status: Arc<Status>,
     /// Listening sockets; for shard 0 only.
     pub listeners: Vec<E::Socket>,
     /// Readable, or at its end, when the node shall stop; for shard 0 only.
@@ -126,14 +127,14 @@ pub async fn run<E: Env>(rt: Rc<Runtime<E>>, setup: Setup<E>, receive_pool: Pool
         storage: setup.storage,
         topics: setup.topics,
         receive_pool: RefCell::new(Some(receive_pool)),
-        figures: setup.figures,
+        status: setup.status,
         told: RefCell::default(),
+        copies: Cell::new(None),
         handlers: OnceCell::new(),
         connections: OnceCell::new(),
         accept: OnceCell::new(),
         closed: Cell::new(None),
         ended: Notify::default(),
-        copies: Cell::new(None),
     });
     let mail = rt.spawn(mail::read(Rc::clone(&node)));
     let result = if rt.shard() == ShardId::FIRST {
@@ -155,9 +156,10 @@ pub(super) struct Node<E: Env> {
     pub(super) storage: storage::Config,
     pub(super) topics: Arc<TopicDefaults>,
     receive_pool: RefCell<Option<Pool>>,
-    figures: Arc<Figures>,
-    /// The figures that [`Node::report_figures`] told last.
-    told: RefCell<Moment>,
+    pub(super) status: Arc<Status>,
+    /// What [`Node::report_figures`] said last.
+    pub(super) told: RefCell<Moment>,
+    pub(super) copies: Cell<Option<(u64, u64, u64)>>,
     handlers: OnceCell<Rc<Handlers<E>>>,
     connections: OnceCell<Rc<Connections<E>>>,
     /// On shard 0.
@@ -165,8 +167,6 @@ pub(super) struct Node<E: Env> {
     /// Whether the shard has been closed, and cleanly.
     closed: Cell<Option<bool>>,
     ended: Notify,
-    /// What [`Node::report_copies`] said last.
-    copies: Cell<Option<(u64, u64, u64)>>,
 }
 
 impl<E: Env> Node<E> {
@@ -219,38 +219,42 @@ impl<E: Env> Node<E> {
         }
         self.shard.apply(image).await;
         let config = handlers::Config { node_id, ..self.config.handlers.clone() };
-        let handlers = Handlers::new(Rc::clone(&self.shard), config, cluster_id.to_owned(), Arc::clone(&self.figures));
+        let figures = Arc::clone(&self.shown().figures);
+        let handlers = Handlers::new(Rc::clone(&self.shard), config, cluster_id.to_owned(), figures);
         let _ = self.handlers.set(Rc::clone(&handlers));
-        let _ = self.connections.set(self.new_connections(handlers));
-        self.start_tasks();
+        let config = &self.config;
+        let pool = self.receive_pool.take().unwrap_or_else(|| Pool::new(config.memory.receive_bytes(config.shards)));
+        let _ = self.connections.set(self.new_connections(handlers, pool.clone()));
+        self.start_tasks(pool);
     }
 
-    fn new_connections(&self, handlers: Rc<Handlers<E>>) -> Rc<Connections<E>> {
-        let (config, shards) = (&self.config, self.config.shards);
-        let pool = self.receive_pool.take().unwrap_or_else(|| Pool::new(config.memory.receive_bytes(shards)));
+    fn new_connections(&self, handlers: Rc<Handlers<E>>, pool: Pool) -> Rc<Connections<E>> {
+        let (config, shards, shown) = (&self.config, self.config.shards, self.shown());
         let frame_bytes_max = config.memory.frame_bytes_max(shards, config.socket_request_max_bytes);
         let shared = Shared {
             service: Rc::new(Kafka(handlers)),
             budget: ReceiveBudget::new(pool, frame_bytes_max),
             read_pool: Pool::new(config.memory.reply_read_bytes(shards)),
-            figures: Arc::clone(&self.figures),
+            figures: Arc::clone(&shown.figures),
+            gauges: Arc::clone(&shown.gauges),
             idle_ms: config.connections_max_idle_ms,
         };
         Connections::new(Rc::clone(&self.rt), shared)
     }
 
-    fn start_tasks(self: &Rc<Self>) {
+    /// What this shard shows of itself.
+    pub(super) fn shown(&self) -> &ShardStatus {
+        self.status.shard(self.rt.shard())
+    }
+
+    fn start_tasks(self: &Rc<Self>, receive_pool: Pool) {
         if let Some(connections) = self.connections() {
             self.rt.spawn(Rc::clone(connections).sweep()).detach();
         }
-        let node = Rc::clone(self);
-        let figures = async move {
-            loop {
-                node.rt.sleep_ms(FIGURES_MS).await;
-                node.report_figures();
-            }
-        };
-        self.rt.spawn(figures).detach();
+        self.rt.spawn(Rc::clone(self).keep_reporting()).detach();
+        if self.status.is_watched() {
+            self.rt.spawn(Rc::clone(self).keep_counting(receive_pool)).detach();
+        }
         if self.rt.shard() != ShardId::FIRST {
             self.rt.spawn(Rc::clone(self).report_ended()).detach();
         }
@@ -265,28 +269,6 @@ impl<E: Env> Node<E> {
                 0 => changed.await,
                 count => drop(self.router.call_later(ShardId::FIRST, Call::ConnectionsEnded(count)).await),
             }
-        }
-    }
-
-    fn report_figures(&self) {
-        let now = self.figures.moment();
-        if let Some(summary) = Summary::between(&self.told.borrow(), &now) {
-            tracing::info!(shard = self.rt.shard().0, "latency: {summary}");
-        }
-        self.told.replace(now);
-        if self.rt.shard() == ShardId::FIRST {
-            self.report_copies();
-        }
-    }
-
-    /// The counters are those of the whole process since its start: one shard tells them, and not again while they stand.
-    fn report_copies(&self) {
-        let figures @ (copied, journaled, sendfiles) =
-            (copy::copied_bytes(), copy::journaled_bytes(), stats::totals().sendfiles);
-        if self.copies.replace(Some(figures)) != Some(figures) {
-            tracing::info!(
-                "copies: {copied} record bytes, {journaled} bytes of block tails into journals; {sendfiles} sendfile calls"
-            );
         }
     }
 
@@ -342,4 +324,3 @@ impl<E: Env> Service<E> for Kafka<E> {
 
 /// Kafka's `producer.id.expiration.ms`.
 const PRODUCER_ID_EXPIRATION_MS: i64 = 86_400_000;
-const FIGURES_MS: u64 = 60_000;

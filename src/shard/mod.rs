@@ -151,6 +151,12 @@ impl<E: Env> Shard<E> {
         partitions
     }
 
+    /// How many they are.
+    #[must_use]
+    pub fn partition_count(&self) -> usize {
+        self.partitions.borrow().len()
+    }
+
     /// Serves a partition.
     pub fn add(&self, partition: Rc<Partition<E>>) {
         self.partitions.borrow_mut().insert(partition.id(), partition);

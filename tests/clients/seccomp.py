@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import unittest
+import urllib.request
 
 PROFILE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docker/seccomp.json")
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
@@ -52,6 +53,7 @@ if __name__ == "__main__" and sys.argv[1:2] == ["--enter"]:
         enter(json.load(file), sys.argv[2].split(","), sys.argv[3:])
 
 import harness  # noqa: E402  (the loader above must not need it)
+from node import free_port  # noqa: E402
 from harness import BINARY, ClientTest, Node, ringmain  # noqa: E402
 
 
@@ -60,10 +62,13 @@ class Seccomp(ClientTest):
         return [sys.executable, os.path.abspath(__file__), "--enter", without]
 
     def test_a_node_starts_serves_and_stops_under_the_profile(self):
-        with Node(self.data, "--shards", "2", "--memory", "256M", prefix=self.under()) as node:
+        metrics = f"127.0.0.1:{free_port()}"
+        with Node(self.data, "--shards", "2", "--memory", "256M", "--metrics", metrics, prefix=self.under()) as node:
             server = f"127.0.0.1:{node.port}"
             ringmain("topics", "--bootstrap-server", server, "create", "inside", "--partitions", "2")
             self.assertEqual(ringmain("topics", "--bootstrap-server", server, "list"), "inside\n")
+            with urllib.request.urlopen(f"http://{metrics}/healthz", timeout=60) as answer:
+                self.assertEqual(answer.read(), b"serving\n")
             node.stop()
         self.assertIn("ok", ringmain("log", "verify", self.data))
 

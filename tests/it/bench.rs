@@ -43,6 +43,9 @@ fn a_host_is_measured_without_a_broker_and_nothing_is_left_behind() {
         assert!(row["mb_per_second"].as_f64().expect("a figure") > 0.0, "{name}");
         assert!(row["server"]["cpu_seconds"].as_f64().expect("a process of ours") > 0.0, "{name}");
         assert_eq!(row["errors"], serde_json::json!({}), "{name}");
+        let stages = row["stages"].as_array().expect("a list");
+        let named = |wanted: &str| stages.iter().any(|stage| stage["stage"] == wanted && stage["count"] != 0);
+        assert!(named("Produce flush") || named("Fetch load"), "{name}: {stages:?}");
     }
     assert!(rows.len() >= 10);
     // Three consumers each have what was produced, but for what is under way at the window's ends.

@@ -20,6 +20,7 @@ mod floor;
 mod groups;
 mod kill9;
 mod log_commands;
+mod metrics;
 mod node;
 mod raw;
 mod rdkafka_records;

@@ -114,13 +114,18 @@ pub fn produce_frame_of(client_id: &str, acks: i16, topic: &str, partition: i32,
 
 /// A Fetch (version 4) of partition 0.
 pub fn fetch_frame(topic: &str, offset: i64, max_bytes: i32) -> Vec<u8> {
+    fetch_frame_of(topic, 0, offset, max_bytes)
+}
+
+/// A Fetch (version 4) of one partition.
+pub fn fetch_frame_of(topic: &str, partition: i32, offset: i64, max_bytes: i32) -> Vec<u8> {
     let mut body = (-1_i32).to_be_bytes().to_vec();
     body.extend([100_i32, 1, max_bytes].map(i32::to_be_bytes).concat());
     body.push(0);
     body.extend(1_i32.to_be_bytes());
     body.extend(text(topic));
     body.extend(1_i32.to_be_bytes());
-    body.extend(0_i32.to_be_bytes());
+    body.extend(partition.to_be_bytes());
     body.extend(offset.to_be_bytes());
     body.extend(max_bytes.to_be_bytes());
     request(1, 4, &body)

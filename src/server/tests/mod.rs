@@ -88,7 +88,14 @@ impl Bench {
         let echo = Rc::new(Echo { rt: Rc::clone(&rt), started: Cell::new(0), file: RefCell::default() });
         let budget = ReceiveBudget::new(Pool::new(receive_bytes), receive_bytes / 2);
         let service: Rc<dyn Service<SimEnv>> = echo.clone();
-        let shared = Shared { service, budget: Rc::clone(&budget), read_pool, figures: Arc::default(), idle_ms };
+        let shared = Shared {
+            service,
+            budget: Rc::clone(&budget),
+            read_pool,
+            figures: Arc::default(),
+            gauges: Arc::default(),
+            idle_ms,
+        };
         let connections = Connections::new(Rc::clone(&rt), shared);
         rt.spawn(Rc::clone(&connections).sweep()).detach();
         let listener = world.listen();

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::handlers::figures::Figures;
 use crate::io::sim::{Faults, SimEnv, SimSocket, World};
 use crate::io::{Back, Op, Pool, Runtime, Slice};
 use crate::limits::Memory;
@@ -17,6 +16,7 @@ use crate::protocol::cold::{KafkaString, Request, decode_response, encode_reques
 use crate::record::build::{BatchBuilder, NewRecord};
 use crate::server::Config;
 use crate::server::node::{self, Setup};
+use crate::server::status::Status;
 use crate::storage;
 
 /// A node in a world, and the machine that its clients run on.
@@ -25,8 +25,8 @@ pub(super) struct Bench {
     shards: u16,
     storage: storage::Config,
     pub(super) node_id: Option<i32>,
-    /// Of each shard, since the last start.
-    pub(super) figures: Vec<Arc<Figures>>,
+    /// What the node shows of itself since its last start.
+    pub(super) status: Arc<Status>,
     listener: Option<SimSocket>,
     stop: Option<SimSocket>,
 }
@@ -53,7 +53,8 @@ impl Bench {
             ..storage::Config::default()
         };
         set(&mut storage);
-        let mut bench = Self { world, shards, storage, node_id, figures: Vec::new(), listener: None, stop: None };
+        let mut bench =
+            Self { world, shards, storage, node_id, status: Status::new(0, 0, true), listener: None, stop: None };
         bench.start();
         bench
     }
@@ -61,7 +62,7 @@ impl Bench {
     pub(super) fn start(&mut self) {
         self.world.take_lock();
         let runtimes = self.world.start(self.shards);
-        self.figures = runtimes.iter().map(|_| Arc::default()).collect();
+        self.status = Status::new(runtimes.len(), 64 << 20, true);
         let (listener, signal) = (self.world.listen(), self.world.listen());
         let mut config = Config::new(PathBuf::from("/data"), runtimes.len(), Memory::new(64 << 20));
         config.stop_wait_ms = 2_000;
@@ -74,15 +75,14 @@ impl Bench {
         let done = self.world.block_on(&runtimes[0], accepted).expect("there is a connection");
         let Back::Socket(signal) = done.back else { panic!("a socket") };
         let mut signal = Some(signal);
-        let mailboxes = node::mailboxes(runtimes.len());
-        for ((rt, mailbox), figures) in runtimes.iter().zip(mailboxes).zip(&self.figures) {
+        for (rt, mailbox) in runtimes.iter().zip(node::mailboxes(runtimes.len())) {
             let first = signal.is_some();
             let setup = Setup {
                 config: Arc::clone(&config),
                 storage: self.storage.clone(),
                 topics: Arc::default(),
                 mailbox,
-                figures: Arc::clone(figures),
+                status: Arc::clone(&self.status),
                 listeners: if first { vec![listener.clone()] } else { Vec::new() },
                 stop: signal.take(),
             };

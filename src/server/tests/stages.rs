@@ -2,17 +2,19 @@
 
 use super::node::{Bench, batch, produce_frame};
 use crate::handlers::figures::histogram::Histogram;
-use crate::handlers::figures::{Kind, Stage};
+use crate::handlers::figures::{Figures, Kind, Stage};
+use crate::io::tally::Tally;
+use crate::server::status::{Gauges, Phase};
 
 impl Bench {
-    fn each<'a>(&'a self, of: impl Fn(usize) -> &'a Histogram) -> (u64, u64) {
-        let each = (0..self.figures.len()).map(|shard| of(shard).counts());
+    fn each(&self, of: impl Fn(&Figures) -> &Histogram) -> (u64, u64) {
+        let each = self.status.shards().iter().map(|shard| of(&shard.figures).counts());
         each.fold((0, 0), |(count, sum_ns), counts| (count + counts.count(), sum_ns + counts.sum_ns))
     }
 
     /// How often a stage was told on all shards, and its time.
     fn stage(&self, kind: Kind, stage: Stage) -> (u64, u64) {
-        self.each(|shard| self.figures[shard].stage(kind, stage))
+        self.each(|figures| figures.stage(kind, stage))
     }
 
     fn count(&self, kind: Kind, stage: Stage) -> u64 {
@@ -21,7 +23,7 @@ impl Bench {
 
     /// How many requests were told on all shards, and their time; which is that of their stages but the wait for records.
     fn whole(&self, kind: Kind) -> (u64, u64) {
-        let (count, sum_ns) = self.each(|shard| self.figures[shard].whole(kind));
+        let (count, sum_ns) = self.each(|figures| figures.whole(kind));
         let stages = Stage::ALL.iter().filter(|stage| **stage != Stage::Wait);
         let told_ns: u64 = stages.map(|stage| self.stage(kind, *stage).1).sum();
         assert_eq!(told_ns, sum_ns, "{kind:?}");
@@ -119,6 +121,24 @@ fn a_long_poll_tells_its_wait_apart() {
     // Nothing comes: what it waited is no time that it took either.
     assert_eq!(consumer.fetch(700, 1, &[("t", 0, 1)])[0].1, 1);
     assert!(bench.whole(Kind::Fetch).1 < 1_000_000_000);
+}
+
+#[test]
+fn a_node_says_where_it_is_and_what_it_has() {
+    let mut bench = Bench::new(5, 2);
+    assert_eq!(bench.status.phase(), Phase::Starting);
+    let (mut client, _other) = (bench.client(), bench.client());
+    client.create("t", 3);
+    assert_eq!(client.produce(-1, &[("t", 2, batch(0, 1, 1_000))])[0].0, 0);
+    bench.world.run_for_ms(2_000);
+    assert_eq!(bench.status.phase(), Phase::Serving);
+    let sum =
+        |of: fn(&Gauges) -> &Tally| bench.status.shards().iter().map(|shard| of(&shard.gauges).get()).sum::<u64>();
+    assert_eq!((sum(|gauges| &gauges.connections), sum(|gauges| &gauges.partitions)), (2, 3));
+    assert!(sum(|gauges| &gauges.log_bytes) > 1_000 && sum(|gauges| &gauges.tail_bytes) > 1_000);
+    bench.stop();
+    assert_eq!(bench.status.phase(), Phase::Stopping);
+    assert_eq!(bench.status.shards().iter().map(|shard| shard.gauges.connections.get()).sum::<u64>(), 0);
 }
 
 #[test]
