@@ -32,7 +32,7 @@
 //! | layer | modules | what it knows |
 //! |---|---|---|
 //! | 11 | [`cli`] | what people type: serve, topics, produce, consume, groups, bench, gate, log, doctor |
-//! | 10 | [`bench`] | the load generator, the floor, the gate: a node seen from outside |
+//! | 10 | [`mod@bench`] | the load generator, the floor, the gate: a node seen from outside |
 //! | 9 | `client` | a Kafka client on blocking sockets, for the commands that talk to a node |
 //! | 8 | [`config`] | Kafka's keys from file, environment and flags, merged into each module's own `Config` |
 //! | 7 | [`server`] | connections, frames, replies in order; the only writer to a socket |
