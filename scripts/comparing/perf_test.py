@@ -159,11 +159,17 @@ class Test:
         return found
 
     def make_topic(self, name):
-        """As our load makes its own."""
-        log = WORK / "logs/topic.log"
-        for action in (["delete", name], ["create", name, "--partitions", "1", "--config", "retention.ms=-1",
-                                          *(word for setting in BOUNDED for word in ("--config", setting))]):
-            machine.run([self.options.ringmain, "topics", *action, "--bootstrap", self.broker.address], log, timeout=60)
+        """As our load makes its own: anew, and bounded."""
+        topics, log = [self.options.ringmain, "topics"], WORK / "logs/topic.log"
+        server = ["--bootstrap-server", self.broker.address]
+        machine.run([*topics, "delete", name, *server], log, timeout=60)
+        settings = [word for setting in ("retention.ms=-1", *BOUNDED) for word in ("--config", setting)]
+        until = time.monotonic() + 30
+        # A broker deletes in its own time, and until then the name is taken.
+        while machine.run([*topics, "create", name, "--partitions", "1", *settings, *server], log, timeout=60) != 0:
+            if time.monotonic() > until:
+                raise Wanting(f"the topic {name} could not be made; `ringmain topics create` said\n{machine.tail(log)}")
+            time.sleep(0.2)
 
     def tool(self, shape, rate, seconds, warm_up):
         """kafka-producer-perf-test: what it measured in the window, and what the broker used meanwhile."""
@@ -191,7 +197,7 @@ class Test:
             "server": {**template["rows"][0]["server"], "cpu_seconds": cpu, "cpu_seconds_per_gb": cpu / (moved / 1e9),
                        "cpu_us_per_request": cpu * 1e6 / max(1, records / found["records_per_request"]), "cpu_share": cpu / seconds},
             "generator": {"cpu_share": found["tool_cpu_seconds"] / seconds, "lag": None, "bottleneck": False,
-                          "note": f"It said: {found['total']} Its records queued {found['queue_ms']:.2f} ms on the average before they were sent; "
+                          "note": f"It said: {found['total']}. Its records queued {found['queue_ms']:.2f} ms on the average before they were sent; "
                                   f"a request took {found['request_ms']:.2f} ms and had {found['records_per_request']:.1f} records."}}]}
 
     def report(self):
@@ -269,7 +275,7 @@ class Watch:
             self.fail()
         latency = json.loads(json_line)
         total = next((line for line in reversed(self.lines) if "99.9th" in line), "nothing")
-        return {"latency": latency, "cpu_seconds": broker_cpu, "tool_cpu_seconds": tool_cpu, "total": total + ".",
+        return {"latency": latency, "cpu_seconds": broker_cpu, "tool_cpu_seconds": tool_cpu, "total": total,
                 "records_per_request": self.metric("records-per-request-avg") or 1.0, "queue_ms": self.metric("record-queue-time-avg"),
                 "request_ms": self.metric("request-latency-avg")}
 
