@@ -49,6 +49,7 @@ class Broker:
     warms = False  # needs minutes of load before anything counts
     fresh = False  # started anew for each run
     bounded = True  # its topics take segment.bytes and retention.bytes
+    metrics = None  # where `ringmain bench` reads how long each stage took
 
     def __init__(self, options):
         self.core, self.data = options.server_core, options.data / self.key
@@ -124,10 +125,11 @@ class Ringmain(Broker):
         self.version = f"{version_of(self.program)} ({machine.commit()})"
 
     def command(self, port):
-        return [self.program, "serve", "--data", self.data / "logs", "--listeners", f"PLAINTEXT://127.0.0.1:{port}"]
+        self.metrics = f"127.0.0.1:{free_port()}"
+        return [self.program, "serve", "--data", self.data / "logs", "--listeners", f"PLAINTEXT://127.0.0.1:{port}", "--metrics", self.metrics]
 
     def settings(self):
-        return ["one shard, defaults otherwise"]
+        return ["one shard, metrics on, defaults otherwise"]
 
 
 class Kafka(Broker):

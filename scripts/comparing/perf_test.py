@@ -137,6 +137,7 @@ class Test:
             made.write_text(json.dumps(self.as_report(shape, self.tool(shape, rate, self.options.seconds, self.options.warm_up + TOOL_WARM_UP))))
         report = json.loads(made.read_text())
         report["brokers"][0].update(self.broker.facts(), name=tool, version=None)
+        report["host"].update(cpus=len(os.sched_getaffinity(0)), data_directory=str(self.options.data))
         report["rows"][0].update(name=shape.title, question=shape.row().question)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(report))

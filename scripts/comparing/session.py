@@ -176,6 +176,7 @@ class Session:
         options, log = self.options, WORK / "logs/bench.log"
         topic = [word for setting in (row.topic if broker.bounded else ()) for word in ("--topic-config", setting)]
         rate = ["--rate", str(self.rate(row))] if row.rate_of else []
+        rate += ["--metrics", broker.metrics] if broker.metrics else []
         command = [options.ringmain, "bench", "--bootstrap", broker.address, "--broker-name", broker.name, "--rows", row.suite_row,
                    "--seconds", f"{seconds:g}", "--warm-up", f"{warm_up:g}", "--load-cores", str(options.load_core), "--no-floor",
                    "--json", made, *row.flags, *rate, *topic]

@@ -7,6 +7,7 @@ The hashes are of everything that the figure depends on: the row's flags, second
 """
 import hashlib
 import json
+import os
 
 from machine import WORK
 
@@ -45,8 +46,9 @@ class Store:
         (folder / "cannot").write_text(why)
 
     def put(self, path, made, broker, row, command):
-        """Keeps the report that a run has `made`, told what the runner cannot know."""
+        """Keeps the report that a run has `made`, told what the runner cannot know; it has seen its own core alone."""
         report = json.loads(made.read_text())
+        report["host"].update(cpus=len(os.sched_getaffinity(0)), data_directory=str(broker.data.parent))
         report["brokers"][0].update(broker.facts())
         report["rows"][0].update(name=row.title, question=row.question)
         report["command"] = command

@@ -84,7 +84,7 @@ class Comparison(unittest.TestCase):
             raise session.RunFailed("it did not go")
         one = {"name": row.suite_row, "question": "", "requests": 10, "requests_per_second": self.best.get(broker.key, 1000.0), "mb_per_second": 1.0,
                "latency": {"acknowledgement": None, "end_to_end": None, "fetch": None}, "server": None, "errors": {}, "generator": {"bottleneck": False}}
-        path.write_text(json.dumps({"brokers": [{}], "rows": [one], "command": []}))
+        path.write_text(json.dumps({"host": {}, "brokers": [{}], "rows": [one], "command": []}))
         return one
 
     def go(self, made):
