@@ -152,6 +152,17 @@ impl Case {
         matches!(self.stage, Stage::Sendfile | Stage::Memory)
     }
 
+    /// Whether its batches are of one of these sizes, such as `16k`; whatever is no produce has none and is not asked.
+    #[must_use]
+    pub fn is_of(&self, sizes: &[String]) -> bool {
+        let size = match self.payload_bytes() {
+            ..SMALL_BYTES => "one-record".to_owned(),
+            bytes if bytes < LARGE_BYTES => format!("{}k", bytes >> 10),
+            bytes => format!("{:.0}m", bytes as f64 / f64::from(1 << 20)),
+        };
+        sizes.is_empty() || self.reads() || self.stage == Stage::Echo || sizes.contains(&size)
+    }
+
     /// Bytes of each batch, of each Fetch, or of each frame that is echoed.
     #[must_use]
     pub fn payload_bytes(&self) -> usize {
@@ -178,7 +189,12 @@ impl Case {
         let mut stats = Stats::default();
         for (index, server) in servers.into_iter().enumerate() {
             server.stop()?;
-            stats.turnovers += stats_in(&log_path(place, index)).map_or(0, |stats| stats.turnovers);
+            if let Some(own) = stats_in(&log_path(place, index)) {
+                stats.requests += own.requests;
+                stats.windows += own.windows;
+                stats.flushes += own.flushes;
+                stats.turnovers += own.turnovers;
+            }
         }
         let outcome = outcome?;
         match outcome.errors.first() {
@@ -191,7 +207,9 @@ impl Case {
         let address = free_address()?;
         let mut command = Command::new(place.program);
         command.args(["bench", "floor-server", "--stage", self.stage.name(), "--port", &address.port().to_string()]);
-        command.arg("--data").arg(place.dir.join(format!("server-{index}")));
+        let segment_bytes = if self.payload_bytes() < SMALL_BYTES { SMALL_SEGMENT_BYTES } else { SEGMENT_BYTES };
+        command.args(["--segment-bytes", &segment_bytes.to_string()]);
+        command.arg("--data").arg(place.dir.join(format!("server-{index}-{segment_bytes}")));
         let core = place.cores.get(index).map(std::slice::from_ref).unwrap_or_default();
         Server::start(command, address, core, &log_path(place, index))
     }
@@ -244,6 +262,8 @@ impl Case {
             notes.push(format!("{servers} servers"));
         }
         if self.stage.writes() {
+            let each = |count: u64| count as f64 / stats.windows.max(1) as f64;
+            notes.push(format!("{:.1} requests and {:.2} flushes a window", each(stats.requests), each(stats.flushes)));
             notes.push(format!("segments begun again: {}", stats.turnovers));
         }
         FloorRow {
@@ -293,6 +313,10 @@ fn fetches() -> Parameters {
 /// Below it a batch is small, and its load usually of many connections; from the other on it is large, and that of few.
 const SMALL_BYTES: usize = 4 << 10;
 const LARGE_BYTES: usize = 512 << 10;
+
+/// Segments, of which a server has four. Small batches need small ones to go round them in seconds.
+const SEGMENT_BYTES: u64 = 64 << 20;
+const SMALL_SEGMENT_BYTES: u64 = 8 << 20;
 
 /// The servers take frames of 8 MiB.
 const PAYLOAD_BYTES_MAX: usize = (8 << 20) - 1024;

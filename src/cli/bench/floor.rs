@@ -30,7 +30,10 @@ pub(super) struct FloorArgs {
     /// Only these stages.
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     stages: Vec<Stage>,
-    /// Below this directory the files are written, and removed at the end: 256 MiB.
+    /// Only batches of these sizes.
+    #[arg(long, value_name = "SIZE,...", value_delimiter = ',', value_parser = ["one-record", "16k", "64k", "1m"])]
+    batches: Vec<String>,
+    /// Below this directory the files are written, and removed at the end: 416 MiB for each server.
     #[arg(long, value_name = "DIR", default_value = ".")]
     data: PathBuf,
     /// A server on each of these cores [default: one, on the first that may be used].
@@ -58,6 +61,9 @@ pub(super) struct ServerArgs {
     /// Where it keeps its files.
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
+    /// Length of each of the four segments that it goes round; frames and windows are at most half as long.
+    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20, value_parser = clap::value_parser!(u64).range(1 << 20..=1 << 30))]
+    segment_bytes: u64,
 }
 
 pub(super) const HELP: &str = "\
@@ -74,7 +80,7 @@ pub(super) fn run(args: &FloorArgs, output: &mut Output) -> Result<(), Ended> {
         if args.server_cores.is_empty() { first[..first.len().min(1)].to_vec() } else { args.server_cores.clone() };
     let load = if args.load_cores.is_empty() { rest } else { args.load_cores.clone() };
     let mut cases = floor::all();
-    cases.retain(|case| args.stages.is_empty() || args.stages.contains(&case.stage));
+    cases.retain(|case| (args.stages.is_empty() || args.stages.contains(&case.stage)) && case.is_of(&args.batches));
     let mut report = Report {
         schema: SCHEMA.to_owned(),
         title: "The floor of this host".to_owned(),
@@ -203,7 +209,8 @@ pub(super) fn serve(args: &ServerArgs, output: &mut Output) -> Result<(), Ended>
         stops.push(stdin.as_fd());
     }
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
-    let config = Config::new(args.stage, address, args.data.clone(), wire::batch(64, 1024, 42));
+    let usual = Config::new(args.stage, address, args.data.clone(), wire::batch(64, 1024, 42));
+    let config = Config { segment_bytes: args.segment_bytes, ..usual };
     let served = crate::io::floor::serve(&config, &stops, |address| {
         output.line(format_args!("{} listens on {address}", args.stage.name()));
         output.flush();

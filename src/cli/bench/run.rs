@@ -366,6 +366,15 @@ fn floor(args: &RunArgs, cores: &Cores, stop: &Stop, report: &mut Report) -> Res
     let cases = bench_floor::for_rows(&report.rows);
     let ended = floor::measure(&cases, &args.data, (&cores.node, &seats), window, stop, &mut report.floor);
     compare::floor_shares(report);
+    for row in &report.rows {
+        if let Some(share) = row.floor_share.as_ref().filter(|share| share.share > 1.0) {
+            report.notes.push(format!(
+                "{}: {:.0} % of the floor cannot be: the machine did less while the floor was measured",
+                row.name,
+                share.share * 100.0
+            ));
+        }
+    }
     ended
 }
 

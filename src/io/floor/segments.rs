@@ -51,6 +51,7 @@ impl Segments {
         if device.direct.memory == 0 {
             return Err(Error::NoDirect { dir: dir.to_owned(), kind: device.mount.kind });
         }
+        let bytes = bytes - bytes % device.block_bytes as u64;
         let paths: Vec<PathBuf> = (0..count).map(|index| dir.join(format!("floor-{index}.segment"))).collect();
         let ready = |path: &PathBuf| fs::metadata(path).is_ok_and(|found| found.len() == bytes);
         let needed_bytes = bytes * paths.iter().filter(|path| !ready(path)).count() as u64;
