@@ -60,9 +60,10 @@ pub(super) struct RunArgs {
     /// Cores of the node that is started [default: the first half].
     #[arg(long, value_name = "CORE,...", value_delimiter = ',', conflicts_with = "bootstrap")]
     node_cores: Vec<usize>,
-    /// Memory figure of the node that is started [default: its own].
-    #[arg(long, value_name = "SIZE", conflicts_with = "bootstrap")]
-    memory: Option<String>,
+    /// Memory figure of the node that is started: as large as it may be filled for the first time while the clock runs, so
+    /// that a larger one shows how fast this machine hands out fresh pages.
+    #[arg(long, value_name = "SIZE", default_value = "512M", conflicts_with = "bootstrap")]
+    memory: String,
     /// A setting of the node that is started.
     #[arg(long, value_name = "KEY=VALUE", conflicts_with = "bootstrap")]
     set: Vec<String>,
@@ -214,9 +215,7 @@ pub(super) fn run(args: &RunArgs, output: &mut Output) -> Result<(), Ended> {
 fn own_node(args: &RunArgs, cores: &Cores) -> Result<Node, Ended> {
     let failed = |error: std::io::Error| Ended::Failed(error.to_string());
     let mut program = Program { path: std::env::current_exe().map_err(failed)?, ..Program::default() };
-    if let Some(memory) = &args.memory {
-        program.serve.extend(["--memory".to_owned(), memory.clone()]);
-    }
+    program.serve.extend(["--memory".to_owned(), args.memory.clone()]);
     for setting in &args.set {
         program.serve.extend(["--set".to_owned(), setting.clone()]);
     }
