@@ -91,7 +91,8 @@ impl Node {
 
 /// Whether a node of this program can be asked for its figures, and is not told already where to show them: the other side of
 /// a gate may be older than they are.
-fn shows_metrics(program: &Program) -> bool {
+/// Whether a program can be told where to show its metrics, and was not.
+pub(super) fn shows_metrics(program: &Program) -> bool {
     let told = program.serve.iter().any(|argument| argument.contains("metrics"));
     let help = Command::new(&program.path).args(["serve", "--help"]).stderr(Stdio::null()).output();
     !told && help.is_ok_and(|help| String::from_utf8_lossy(&help.stdout).contains("--metrics"))

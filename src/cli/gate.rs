@@ -149,7 +149,7 @@ impl Found {
             let failed = |error: counts::Error| Ended::Failed(format!("{}: {error}", program.path.display()));
             let mut counted = Counted::default();
             tracing::info!("counting {}", program.path.display());
-            let parts = [counts::paths(&program, &tools), counts::requests(&program, &tools, &args.data)];
+            let parts = [counts::paths(&program, &tools, &args.data), counts::requests(&program, &tools, &args.data)];
             for part in parts {
                 let part = part.map_err(failed)?;
                 counted.counts.extend(part.counts);

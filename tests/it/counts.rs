@@ -3,8 +3,9 @@
 //! What a tool that is not here would count is left out, with a line.
 
 use std::path::PathBuf;
+use std::process::Command;
 
-use ringmain::bench::counts::{self, Counted, Program, Tools};
+use ringmain::bench::counts::{self, Counted, Counter, Program, Tools};
 
 use crate::node::{PROGRAM, scratch};
 
@@ -33,6 +34,11 @@ fn a_running_nodes_counts_repeat_and_show_what_was_changed() {
     let plain = requests(&program(&[]));
     // Answered when written: nothing of a Fetch changes, and a Produce waits for no flush.
     let relaxed = requests(&program(&["--set", "log.flush.interval.messages=1000000"]));
+    let hops = value(&plain, "requests/two-shards-produce/hops");
+    assert!(
+        hops.is_some_and(|hops| (hops - 1.0).abs() < 0.05),
+        "{hops:?} messages for each, one way and back for every other"
+    );
     let mut compared = 0;
     for count in plain.counts.iter().filter(|count| count.name.contains("/fetch-")) {
         let again = value(&relaxed, &count.name).unwrap_or(0.0);
@@ -56,14 +62,27 @@ fn a_running_nodes_counts_repeat_and_show_what_was_changed() {
 
 #[test]
 fn instructions_of_a_path_are_the_same_again() {
-    let Some(valgrind) = Tools::find().valgrind else {
+    let (dir, program, tools) = (scratch(), program(&[]), Tools::find());
+    let Some(counter) = Counter::new(&program, &tools, dir.path()).expect("a compiler that compiles") else {
         println!("skipped: valgrind is not here");
         return;
     };
-    let count = |name| counts::path(&program(&[]), &valgrind, name, 50).expect("a path that can be counted");
+    let count = |name| counter.path(name, 50).expect("a path that can be counted");
     let (small, large) = (count("reply/fetch/1"), count("reply/fetch/100"));
     println!("{small:?}\n{large:?}");
     assert_eq!(count("reply/fetch/1"), small);
     assert!(large.value > 10.0 * small.value);
-    assert!(counts::path(&program(&[]), &valgrind, "no/such", 1).is_err());
+    assert!(counter.path("no/such", 1).is_err());
+}
+
+#[test]
+fn the_planted_faults_still_fit_the_sources() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let git = |arguments: &[&str]| Command::new("git").args(arguments).current_dir(root).output();
+    if !git(&["rev-parse", "--git-dir"]).is_ok_and(|output| output.status.success()) {
+        println!("skipped: no git repository is here");
+        return;
+    }
+    let applied = git(&["apply", "--check", "tests/gate/faults.patch"]).expect("git runs");
+    assert!(applied.status.success(), "tests/gate/faults.patch: {}", String::from_utf8_lossy(&applied.stderr));
 }

@@ -33,6 +33,10 @@ enum Asks {
     Tail(&'static str, Vec<u8>),
     /// The oldest batch of a rolled segment.
     Stored,
+    /// This batch to one partition and to the other, in turns.
+    ProduceEach(&'static str, Vec<u8>),
+    /// This batch of one partition and of the other, in turns.
+    FetchEach(&'static str, Vec<u8>),
 }
 
 /// What the node finds.
@@ -75,6 +79,7 @@ const SMALL: &str = "small";
 const LARGE_TAIL: &str = "large-tail";
 const SMALL_TAIL: &str = "small-tail";
 const STORED: &str = "stored";
+const PAIR: &str = "pair";
 
 impl Scenario {
     /// All that are measured on one shard.
@@ -94,10 +99,21 @@ impl Scenario {
         ]
     }
 
+    /// What is measured on two shards: each has one of two partitions, so that every other request is for the shard that does
+    /// not have its connection.
+    pub(super) fn of_two_shards() -> Vec<Self> {
+        let each = |name, asks| Self { name, asks, finds: Finds::One, times: 50, warm_up: 10 };
+        let batch = || wire::batch(1, 100, 7);
+        vec![
+            each("two-shards-produce", Asks::ProduceEach(PAIR, batch())),
+            each("two-shards-fetch", Asks::FetchEach(PAIR, batch())),
+        ]
+    }
+
     /// Does it until what only the first requests meet is over.
     pub(super) fn warm_up(&self, node: &Node, clients: &mut Clients) -> Result<(), Error> {
-        let request = self.request(clients, TURNS - 1)?;
-        self.repeat(node, clients, &request, self.warm_up)
+        let requests = self.requests(clients, TURNS - 1)?;
+        self.repeat(node, clients, &requests, self.warm_up)
     }
 
     /// Does it for N and for 3N, the same requests. `look` is called before and after each. Has `turn`s up to [`TURNS`] - 1.
@@ -108,7 +124,7 @@ impl Scenario {
         turn: i32,
         look: impl Fn() -> Result<T, Error>,
     ) -> Result<[(Stretch, [T; 2]); 2], Error> {
-        let request = self.request(clients, turn)?;
+        let requests = self.requests(clients, turn)?;
         let at_once = match self.finds {
             Finds::One => 1,
             Finds::Queue(queued) => queued,
@@ -116,26 +132,34 @@ impl Scenario {
         };
         let mut times = |times: u32| {
             let (from, before) = (quiet(), look()?);
-            self.repeat(node, clients, &request, times)?;
+            self.repeat(node, clients, &requests, times)?;
             let (to, after) = (quiet(), look()?);
             Ok((Stretch { requests: u64::from(times) * at_once as u64, from, to }, [before, after]))
         };
         Ok([times(self.times)?, times(3 * self.times)?])
     }
 
-    fn request(&self, clients: &mut Clients, turn: i32) -> Result<Vec<u8>, Error> {
+    /// The requests, which are sent in turns.
+    fn requests(&self, clients: &mut Clients, turn: i32) -> Result<Vec<Vec<u8>>, Error> {
+        let mut newest = |topic, partition, batch| {
+            let offset = clients.first().produce(topic, partition, batch)?;
+            Ok::<_, Error>(wire::fetch(topic, partition, offset, 500, MAX_BYTES))
+        };
         match &self.asks {
-            Asks::Produce(topic, batch) => Ok(wire::produce(topic, 0, batch)),
-            Asks::Tail(topic, batch) => {
-                let offset = clients.first().produce(topic, turn, batch)?;
-                Ok(wire::fetch(topic, turn, offset, 500, MAX_BYTES))
+            Asks::Produce(topic, batch) => Ok(vec![wire::produce(topic, 0, batch)]),
+            Asks::Tail(topic, batch) => Ok(vec![newest(topic, turn, batch)?]),
+            Asks::Stored => Ok(vec![wire::fetch(STORED, 0, 0, 500, MAX_BYTES)]),
+            Asks::ProduceEach(topic, batch) => {
+                Ok([0, 1].map(|partition| wire::produce(topic, partition, batch)).into())
             }
-            Asks::Stored => Ok(wire::fetch(STORED, 0, 0, 500, MAX_BYTES)),
+            Asks::FetchEach(topic, batch) => {
+                [0, 1].into_iter().map(|partition| newest(topic, partition, batch)).collect()
+            }
         }
     }
 
-    fn repeat(&self, node: &Node, clients: &mut Clients, request: &[u8], times: u32) -> Result<(), Error> {
-        for _ in 0..times {
+    fn repeat(&self, node: &Node, clients: &mut Clients, requests: &[Vec<u8>], times: u32) -> Result<(), Error> {
+        for request in requests.iter().cycle().take(times as usize) {
             match self.finds {
                 Finds::One => clients.first().ask(request)?,
                 Finds::Queue(queued) => {
@@ -163,7 +187,7 @@ impl Clients {
         let mut client = Client::connect(address)?;
         let keep = ("retention.ms", "-1".to_owned());
         let rolled = ("segment.bytes", "1048576".to_owned());
-        for (topic, partitions) in [(LARGE, 1), (SMALL, 1), (LARGE_TAIL, TURNS), (SMALL_TAIL, TURNS)] {
+        for (topic, partitions) in [(LARGE, 1), (SMALL, 1), (LARGE_TAIL, TURNS), (SMALL_TAIL, TURNS), (PAIR, 2)] {
             client.create(topic, partitions, std::slice::from_ref(&keep))?;
         }
         client.create(STORED, 1, &[keep, rolled])?;

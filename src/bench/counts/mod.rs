@@ -24,7 +24,7 @@ mod shim;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use instructions::{path, paths};
+pub use instructions::{Counter, paths};
 pub use requests::requests;
 
 /// One figure.

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use super::super::metrics::{self, Scrape};
 use super::super::server::{Process, free_address};
 use super::{Error, Program};
 
@@ -45,6 +46,8 @@ pub(super) struct Start<'a> {
     /// Holds the data directory and the log.
     pub(super) dir: &'a Path,
     pub(super) shards: usize,
+    /// Whether it shows its metrics.
+    pub(super) metrics: bool,
 }
 
 /// A running node. Killed when dropped.
@@ -53,6 +56,7 @@ pub(super) struct Node {
     /// The process that serves: the child, or the one that strace watches.
     pub(super) process: u32,
     pub(super) address: SocketAddr,
+    metrics: Option<SocketAddr>,
     log: PathBuf,
     /// What the kernel's workers had done when they were last looked at: idle ones end after a while.
     workers: RefCell<BTreeMap<u32, u64>>,
@@ -62,14 +66,16 @@ impl Node {
     /// Starts a node and waits until it listens.
     pub(super) fn start(start: &Start<'_>) -> Result<Self, Error> {
         let address = free_address().map_err(Error::io("a free port"))?;
+        let metrics = start.metrics.then(free_address).transpose().map_err(Error::io("a free port"))?;
         let log = start.dir.join("node.log");
         let stderr = fs::File::options().create(true).append(true).open(&log).map_err(Error::io("the node's log"))?;
         let mut command = start.command();
         command.args(["serve", "--memory", MEMORY, "--shards", &start.shards.to_string()]);
         command.args(["--listeners", &address.to_string(), "--data"]).arg(start.dir.join("data"));
+        command.args(metrics.iter().flat_map(|metrics| ["--metrics".to_owned(), metrics.to_string()]));
         command.args(&start.program.serve).stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
         let child = command.spawn().map_err(Error::io(format!("{}", command.get_program().display())))?;
-        let mut node = Self { process: child.id(), child, address, log, workers: RefCell::default() };
+        let mut node = Self { process: child.id(), child, address, metrics, log, workers: RefCell::default() };
         let begun = Instant::now();
         while TcpStream::connect(address).is_err() {
             let ended = node.child.try_wait().map_err(Error::io("the node"))?;
@@ -89,6 +95,12 @@ impl Node {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let last: Vec<&str> = log.lines().rev().take(10).collect();
         Error::Strange(format!("{what}; it said last:\n{}", last.into_iter().rev().collect::<Vec<_>>().join("\n")))
+    }
+
+    /// Its own figures, where it shows them.
+    pub(super) fn scrape(&self) -> Result<Option<Scrape>, Error> {
+        let scraped = self.metrics.map(|address| metrics::scrape(&address.to_string())).transpose();
+        scraped.map_err(Error::io("the node's metrics"))
     }
 
     /// Its threads that work for requests, by their ids.

@@ -1,15 +1,17 @@
-//! What a running node does for a request, in two lives: one under the shim, one under strace, over the same directory.
+//! What a running node does for a request, in three lives: under the shim, under strace, and with two shards.
 //!
 //! ```text
 //!   life   start, make topics, fill `stored` -> stop       so that old segments are in files alone
 //!          start, watched -> warm up -> idle -> (every scenario N times, then 3N times) x repeats -> stop
 //! ```
-//! Only the shards' threads count: housekeeping prepares segments whenever it likes.
+//! Only the shards' threads count: housekeeping prepares segments whenever it likes. A node that shows metrics also says
+//! what it knows alone: entries of its rings, record bytes that it copied, messages between its shards.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use super::super::node::shows_metrics;
 use super::lockstep::{Clients, REPEATS, Scenario, Stretch, idle};
 use super::node::{Node, Start, Watched};
 use super::{Count, Counted, Error, Program, Tools, calls, shim};
@@ -34,11 +36,14 @@ pub fn requests(program: &Program, tools: &Tools, scratch: &Path) -> Result<Coun
 
 fn counted(program: &Program, tools: &Tools, dir: &Path) -> Result<Counted, Error> {
     let mut counted = Counted::default();
+    let metrics = shows_metrics(program);
+    let start = |watched, shards| Start { program, watched, dir, shards, metrics };
     match &tools.cc {
         Some(cc) => {
-            let (library, counts) = (shim::compile(cc, dir)?, dir.join("allocations"));
+            let (library, counts) = (shim::compile(cc, shim::SOURCE, &dir.join("shim"))?, dir.join("allocations"));
             let watched = Watched::Shim { library, counts: counts.clone() };
-            counted.counts.extend(slopes(life(program, watched, dir, |node, threads| inside(node, &counts, threads))?));
+            let look = |node: &Node, threads: &[u32]| inside(node, &counts, threads);
+            counted.counts.extend(slopes(life(&start(watched, 1), &Scenario::all(), look)?));
         }
         None => counted.missing.push("allocations, copies and worker switches: no C compiler (cc) is here".to_owned()),
     }
@@ -46,12 +51,19 @@ fn counted(program: &Program, tools: &Tools, dir: &Path) -> Result<Counted, Erro
         Some(strace) => {
             let calls = dir.join("calls");
             let watched = Watched::Trace { strace: strace.clone(), calls: calls.clone() };
-            let mut life = life(program, watched, dir, |_, _| Ok(Seen::new()))?;
+            let start = Start { metrics: false, ..start(watched, 1) };
+            let mut life = life(&start, &Scenario::all(), |_, _| Ok(Seen::new()))?;
             let calls = fs::read_to_string(&calls).map_err(Error::io(calls.display().to_string()))?;
             fill(&mut life, &calls::parse(&calls));
             counted.counts.extend(slopes(life));
         }
         None => counted.missing.push("system calls: strace is not here".to_owned()),
+    }
+    if metrics {
+        let hops = |node: &Node, _: &[u32]| told(node, &[("hops", "ringmain_shard_hops_total")]);
+        counted.counts.extend(slopes(life(&start(Watched::No, 2), &Scenario::of_two_shards(), hops)?));
+    } else {
+        counted.missing.push(format!("hops and ring entries: {} shows no metrics", program.path.display()));
     }
     Ok(counted)
 }
@@ -66,29 +78,26 @@ struct Life {
 
 /// A node from its first start to its last stop; `look` says what these threads have done so far.
 fn life(
-    program: &Program,
-    watched: Watched,
-    dir: &Path,
+    start: &Start<'_>,
+    scenarios: &[Scenario],
     look: impl Fn(&Node, &[u32]) -> Result<Seen, Error>,
 ) -> Result<Life, Error> {
-    let data = dir.join("data");
-    let start = |watched| Node::start(&Start { program, watched, dir, shards: 1 });
-    let node = start(Watched::No)?;
+    let data = start.dir.join("data");
+    let node = Node::start(&Start { watched: Watched::No, ..*start })?;
     Clients::prepare(node.address)?;
     node.stop()?;
-    let node = start(watched)?;
-    let life = live(&node, |threads| look(&node, threads))?;
+    let node = Node::start(start)?;
+    let life = live(&node, scenarios, |threads| look(&node, threads))?;
     node.stop()?;
     fs::remove_dir_all(&data).map_err(Error::io(data.display().to_string()))?;
     Ok(life)
 }
 
 /// Does everything with a running node.
-fn live(node: &Node, look: impl Fn(&[u32]) -> Result<Seen, Error>) -> Result<Life, Error> {
+fn live(node: &Node, scenarios: &[Scenario], look: impl Fn(&[u32]) -> Result<Seen, Error>) -> Result<Life, Error> {
     let mut clients = Clients::connect(node.address)?;
     // A node listens before its shards are there; now one has answered.
     let threads = node.shard_threads();
-    let scenarios = Scenario::all();
     scenarios.iter().try_for_each(|scenario| scenario.warm_up(node, &mut clients))?;
     let before = look(&threads)?;
     let idle = (idle(), less(&look(&threads)?, &before));
@@ -112,7 +121,16 @@ fn inside(node: &Node, counts: &Path, threads: &[u32]) -> Result<Seen, Error> {
         ("copied-bytes", done.copied_bytes),
         ("worker-switches", node.worker_switches(threads)),
     ];
-    Ok(seen.map(|(name, count)| (name.to_owned(), count as f64)).into())
+    let mut seen: Seen = seen.map(|(name, count)| (name.to_owned(), count as f64)).into();
+    seen.extend(told(node, TOLD)?);
+    Ok(seen)
+}
+
+/// What the node says itself: (name, metric).
+fn told(node: &Node, wanted: &[(&str, &str)]) -> Result<Seen, Error> {
+    let Some(scrape) = node.scrape()? else { return Ok(Seen::new()) };
+    let told = wanted.iter().filter_map(|(name, metric)| Some(((*name).to_owned(), scrape.total(metric, &[])?)));
+    Ok(told.collect())
 }
 
 /// Puts the system calls of every stretch in.
@@ -144,7 +162,9 @@ fn slopes(life: Life) -> Vec<Count> {
                 name if name.starts_with(CALLS) => "calls per request",
                 _ => "per request",
             };
-            let count = super::count(format!("requests/{scenario}/{name}"), unit, repeats.iter().map(slope).collect());
+            // Of a group of its own: a build that shows no metrics does not make 0 of it.
+            let group = if TOLD.iter().any(|(told, _)| *told == name) { "rings" } else { "requests" };
+            let count = super::count(format!("{group}/{scenario}/{name}"), unit, repeats.iter().map(slope).collect());
             // What happens now and then is in the sum of all calls, and would be a row of chance on its own.
             if !name.starts_with(CALLS) || name == CALLS || count.value >= OFTEN {
                 counts.push(count);
@@ -158,6 +178,9 @@ fn less(after: &Seen, before: &Seen) -> Seen {
     after.iter().map(|(name, count)| (name.clone(), count - before.get(name).unwrap_or(&0.0))).collect()
 }
 
+/// What a node under the shim is asked beside.
+const TOLD: &[(&str, &str)] =
+    &[("entries", "ringmain_submissions_total"), ("record-bytes", "ringmain_copied_record_bytes_total")];
 /// All system calls; the name of each begins so.
 const CALLS: &str = "syscalls";
 /// Calls per request from which on a system call is a row of its own.

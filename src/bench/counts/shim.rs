@@ -16,22 +16,21 @@ pub(super) struct Done {
     pub(super) copied_bytes: u64,
 }
 
-/// Compiles the shim into `dir`.
-pub(super) fn compile(cc: &Path, dir: &Path) -> Result<PathBuf, Error> {
-    let (source, library) = (dir.join("shim.c"), dir.join("shim.so"));
-    fs::write(&source, SOURCE).map_err(Error::io(source.display().to_string()))?;
+/// Compiles a library that the loader puts in front of the C library. `path` is the source's and, with `.so`, its own; only
+/// the library stays.
+pub(super) fn compile(cc: &Path, source: &str, path: &Path) -> Result<PathBuf, Error> {
+    let (file, library) = (path.with_extension("c"), path.with_extension("so"));
+    fs::write(&file, source).map_err(Error::io(file.display().to_string()))?;
     let mut command = Command::new(cc);
     // Without built-ins: a compiler that knows what memcpy is would make the counting one call itself.
-    command.args(["-O2", "-fPIC", "-shared", "-fno-builtin", "-o"]).arg(&library).arg(&source).arg("-ldl");
+    command.args(["-O2", "-fPIC", "-shared", "-fno-builtin", "-o"]).arg(&library).arg(&file).arg("-ldl");
     let output = command.output().map_err(Error::io(cc.display().to_string()))?;
+    fs::remove_file(&file).map_err(Error::io(file.display().to_string()))?;
     if output.status.success() {
         return Ok(library);
     }
-    Err(Error::Strange(format!(
-        "{} cannot compile the shim:\n{}",
-        cc.display(),
-        String::from_utf8_lossy(&output.stderr)
-    )))
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(Error::Strange(format!("{} cannot compile {}:\n{said}", cc.display(), file.display())))
 }
 
 /// What these threads have done so far, by the shim's file.
@@ -60,7 +59,8 @@ fn native(bytes: [u8; 8]) -> u64 {
     u64::from_ne_bytes(bytes)
 }
 
-const SOURCE: &str = include_str!("shim.c");
+/// The shim.
+pub(super) const SOURCE: &str = include_str!("shim.c");
 /// As in `shim.c`: the table's head is as long as a slot.
 const SLOT_BYTES: usize = 64;
 
@@ -68,7 +68,7 @@ const SLOT_BYTES: usize = 64;
 mod tests {
     use std::process::Command;
 
-    use super::{Done, compile, read};
+    use super::{Done, SOURCE, compile, read};
     use crate::bench::counts::Tools;
 
     /// Four allocations and three copies that count, and what does not; prints its thread's id.
@@ -98,7 +98,7 @@ mod tests {
             return;
         };
         let dir = tempfile::tempdir().expect("a directory");
-        let library = compile(&cc, dir.path()).expect("the shim compiles");
+        let library = compile(&cc, SOURCE, &dir.path().join("shim")).expect("the shim compiles");
         let (source, known, counts) = (dir.path().join("known.c"), dir.path().join("known"), dir.path().join("counts"));
         std::fs::write(&source, KNOWN).expect("a file");
         let built = Command::new(&cc).args(["-O0", "-fno-builtin", "-o"]).arg(&known).arg(&source).status();
