@@ -145,6 +145,8 @@ fn a_second_in_which_the_broker_is_stopped_is_a_second_of_latency() {
     assert!(bench.0.wait().expect("it ends").success());
     let report = report(&dir.path().join("r.json"));
     let row = row(&report, "end-to-end");
+    let lag = row["generator"]["lag"]["max"].as_f64().expect("an open loop has a lag");
+    assert!(lag < 500.0, "the broker's second is not the load's: {lag}");
     for kind in ["acknowledgement", "end_to_end"] {
         let latency = &row["latency"][kind];
         let at = |name: &str| latency[name].as_f64().expect("a figure");

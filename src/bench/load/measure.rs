@@ -29,7 +29,8 @@ pub struct Measure {
     pub end_to_end: Histogram<u64>,
     /// From a Fetch to the whole of its answer.
     pub fetch: Histogram<u64>,
-    /// How late the load itself was: from the moment at which a request was due to that at which it was begun.
+    /// How late the load itself was: from the moment at which a request was due to that at which the load had
+    /// seen so; what it waits after that for room in a socket is the broker's.
     pub lag: Histogram<u64>,
     /// What went wrong, by name.
     pub errors: BTreeMap<String, u64>,

@@ -192,6 +192,10 @@ impl Worker {
         while due <= now && due < window.to && !self.producers.is_empty() {
             let index = self.turn % self.producers.len();
             self.turn += 1;
+            // Late so far is our doing; from here on it may be the broker's, where its socket takes nothing.
+            if window.has(due) {
+                self.measure.lag.saturating_record(self.shared.now_ns().saturating_sub(due).div_ceil(1_000));
+            }
             self.producers[index].waiting.push_back(due);
             self.fill(index)?;
             schedule.advance();
@@ -210,9 +214,6 @@ impl Worker {
                 let now = self.shared.now_ns();
                 let due = if self.parameters.mode == Mode::Rate {
                     let Some(due) = producer.waiting.pop_front() else { break };
-                    if self.shared.window().has(due) {
-                        self.measure.lag.saturating_record(now.saturating_sub(due).div_ceil(1_000));
-                    }
                     due
                 } else if producer.owed.len() < self.parameters.in_flight && now < self.shared.window().to {
                     now
