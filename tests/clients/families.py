@@ -298,12 +298,12 @@ class GroupTests:
         # It outlives the node. What is produced now, it can have from the restarted node alone.
         self.produce(RECORDS // 10)
         self.wait_for_all(first)
-        while self.family.commits_are_told and group_log.committed_ends([first]) == group_log.delivered_ends([first]):
+        while self.family.commits_are_told and group_log.last_committed(first) == group_log.delivered_ends([first]):
             self.produce(1)
             self.wait_for_all(first)
         first.kill()
         self.restart_after_kill()
-        committed, ends = group_log.committed_ends([first]), group_log.delivered_ends([first])
+        committed, ends = group_log.last_committed(first), group_log.delivered_ends([first])
         second = self.join()
         if self.family.commits_are_told:
             uncommitted = {partition for partition, end in ends.items() if end != committed.get(partition, 0)}

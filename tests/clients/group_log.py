@@ -165,6 +165,12 @@ def committed_ends(members):
     return ends
 
 
+def last_committed(member):
+    """What one member has said last of each partition: {partition: next offset}. A member that was given a partition again
+    may commit less than it had: the last word is what counts, as in the coordinator."""
+    return {partition: offset for _, offsets in member.committed for partition, offset in offsets.items()}
+
+
 def delivered_ends(members):
     """How far each partition is delivered: {partition: next offset}."""
     ends = {}
