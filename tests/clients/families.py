@@ -141,6 +141,11 @@ class TheChecker(unittest.TestCase):
     def test_what_was_not_committed_may_come_again(self):
         self.check(self.whole, "9 R 1 0 2; 9 R 1 1 3; 9 R 0 2 4")
 
+    def test_the_last_commit_of_a_partition_counts(self):
+        [member], _ = self.logs("1 C 0:2 1:5; 2 C 0:9; 3 C 0:4")
+        self.assertEqual(group_log.last_committed(member), {0: 4, 1: 5})
+        self.assertEqual(group_log.committed_ends([member]), {0: 9, 1: 5})
+
     def test_faults_are_found(self):
         for text, found in {
             "9 R 0 3 4": "no offset 2",
