@@ -118,6 +118,7 @@ class Broker:
 class Ringmain(Broker):
     key, name = "ringmain", "Ringmain"
     durability = "acks=all is answered after the flush of the batch, and no consumer sees it before"
+    MEMORY = ("--memory", "1G")
 
     def __init__(self, options):
         super().__init__(options)
@@ -126,10 +127,11 @@ class Ringmain(Broker):
 
     def command(self, port):
         self.metrics = f"127.0.0.1:{free_port()}"
-        return [self.program, "serve", "--data", self.data / "logs", "--listeners", f"PLAINTEXT://127.0.0.1:{port}", "--metrics", self.metrics]
+        return [self.program, "serve", "--data", self.data / "logs", "--listeners", f"PLAINTEXT://127.0.0.1:{port}", "--metrics", self.metrics,
+                *self.MEMORY]
 
     def settings(self):
-        return ["one shard, metrics on, defaults otherwise"]
+        return [f"{' '.join(self.MEMORY)} (as large as Kafka's heap), one shard, metrics on, defaults otherwise"]
 
 
 class Kafka(Broker):

@@ -163,7 +163,7 @@ class Session:
                 before.end()
             else:
                 before.pause()
-        if broker.process is None and broker.address is None or broker.fresh or not broker.alive():
+        if broker.fresh or not broker.alive():
             broker.start()
             if broker.warms:
                 self.warm(broker)
