@@ -109,12 +109,18 @@ fn pair(plan: &Plan, base: (&Side, &Target), head: (&Side, &Target), extent: &Ex
     let (mut base_halves, mut head_halves) = ([None, None], [None, None]);
     for turn in 0..SLICES {
         // base head, head base, ...: neither always goes first.
-        let (first, second) = if turn % 2 == 0 { (run(base)?, run(head)?) } else { swap((run(head)?, run(base)?)) };
-        Half::put(&mut base_halves[turn % 2], first);
-        Half::put(&mut head_halves[turn % 2], second);
+        let (of_base, of_head) = if turn % 2 == 0 { (run(base)?, run(head)?) } else { swap((run(head)?, run(base)?)) };
+        Half::put(&mut base_halves[half_of(turn)], of_base);
+        Half::put(&mut head_halves[half_of(turn)], of_head);
     }
     let whole = |halves: [Option<Half>; 2]| halves.map(|half| half.expect("there are at least two slices"));
     Ok(Pair { base: whole(base_halves), head: whole(head_halves) })
+}
+
+/// Which half of its side a turn's slice belongs to. Each has as many slices that came right after one of the same side as
+/// slices that came after the other's: a node that has just run is warmer.
+const fn half_of(turn: usize) -> usize {
+    turn.div_ceil(2) % 2
 }
 
 fn swap<A, B>((one, other): (A, B)) -> (B, A) {
@@ -261,8 +267,8 @@ pub fn is_comparable(plan: &Plan) -> bool {
     plan.workload != Workload::CatchUp
 }
 
-/// Slices of each side in a pair: an even number, for the two halves of the control.
-const SLICES: usize = 6;
+/// Slices of each side in a pair: four for each half of the control, of which two came first in their turn.
+const SLICES: usize = 8;
 /// A slice's connections find their pace in less.
 const SLICE_WARM_UP: Duration = Duration::from_millis(50);
 
@@ -276,6 +282,15 @@ mod tests {
 
     fn bound() -> Bound {
         Bound { bound: 0.05, least: 0.0, reason: "a test".to_owned() }
+    }
+
+    #[test]
+    fn the_halves_of_a_side_are_alike() {
+        for half in 0..2 {
+            let turns: Vec<usize> = (0..SLICES).filter(|turn| half_of(*turn) == half).collect();
+            assert_eq!(turns.len(), SLICES / 2, "{turns:?}");
+            assert_eq!(turns.iter().filter(|turn| *turn % 2 == 0).count(), SLICES / 4, "{turns:?}");
+        }
     }
 
     #[test]
