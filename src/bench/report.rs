@@ -274,7 +274,7 @@ pub struct Comparison {
     pub interval: (f64, f64),
     /// How many pairs.
     pub pairs: usize,
-    /// The interval that base against itself gave in the same run.
+    /// The interval that each side against itself gave in the same run.
     pub control: Option<(f64, f64)>,
     /// How much worse is too much, as a share.
     pub bound: Option<f64>,

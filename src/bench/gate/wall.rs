@@ -1,8 +1,8 @@
 //! The half of the gate that takes time: two nodes on the same core, one of them under load, in short turns.
 //!
 //! A pair is some seconds of base and as many of head, cut into slices that alternate (base head head base ...), so that
-//! whatever the machine does for a second it does to both. Each pair gives one ratio; the first and second halves of its
-//! base slices give another, of base against itself: the control, measured in the same minutes as everything else.
+//! whatever the machine does for a second it does to both. Each pair gives one ratio; two halves of each side's slices
+//! give another, of that side against itself: the control, measured in the same minutes as everything else.
 
 use std::io;
 use std::path::PathBuf;
@@ -220,7 +220,9 @@ fn judged(plan: &Plan, figure: &Figure, pairs: &[Pair], sides: (&Side, &Side), b
         .iter()
         .map(|pair| (of(&pair.base[0].with(&pair.base[1])), of(&pair.head[0].with(&pair.head[1]))))
         .collect();
-    let halves: Vec<(f64, f64)> = pairs.iter().map(|pair| (of(&pair.base[0]), of(&pair.base[1]))).collect();
+    // Each side against itself: half as long as the pairs, so twice as many tell as much.
+    let sides_alone = pairs.iter().flat_map(|pair| [&pair.base, &pair.head]);
+    let halves: Vec<(f64, f64)> = sides_alone.map(|side| (of(&side[0]), of(&side[1]))).collect();
     let (ratio, control) = (stats::ratio(&whole)?, stats::ratio(&halves)?);
     let bound = bounds.of_time(&plan.name, figure.name);
     let (bases, heads): (Vec<f64>, Vec<f64>) = whole.into_iter().unzip();
