@@ -144,7 +144,7 @@ pub(in crate::cli) fn comparisons(comparisons: &[Comparison], output: &mut Outpu
         "head/base",
         "95 %",
         "pairs",
-        "base/base",
+        "control",
         "bound",
         "verdict",
     ];
