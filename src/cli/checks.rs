@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::config::{Config, Listener};
 use crate::io::device::{self, Device, FlushScope, Proof};
 use crate::io::probe::Blocked;
-use crate::io::socket::Socket;
+use crate::io::socket::{Bound, Socket};
 use crate::io::{lock, machine, probe};
 use crate::storage::recovery::OWN_DIR;
 
@@ -124,9 +124,12 @@ pub(super) fn locked(error: &lock::Error) -> Check {
     Check::fatal("lock", error.to_string(), "Stop the other node, or give this one its own directory: --data DIR")
 }
 
-/// Whether the ports are free, and whether clients can be told where to come.
-pub(super) fn of_listeners(config: &Config, patience: Duration) -> Vec<Check> {
-    let check = |listener, to| listen(listener, to, patience).map_or_else(|check| check, |(_, check)| check);
+/// Whether the ports are free at this moment.
+pub(super) fn of_listeners(config: &Config) -> Vec<Check> {
+    let check = |listener: &Listener, to: ListenTo| match bind(listener, to, Duration::ZERO) {
+        Ok(_freed_at_once) => Check::ok(to.name(), format!("{listener} is free")),
+        Err(check) => check,
+    };
     let clients = config.listeners.iter().map(|listener| check(listener, ListenTo::Clients));
     clients.chain(config.metrics.iter().map(|listener| check(listener, ListenTo::Http))).collect()
 }
@@ -163,10 +166,14 @@ impl ListenTo {
     }
 }
 
-/// Listens, or says why that cannot be done. An address in use is tried again for so long.
-pub(super) fn listen(listener: &Listener, to: ListenTo, patience: Duration) -> Result<(Socket, Check), Check> {
-    let socket = Socket::listen_within(listener.address, patience).map_err(|error| refused(listener, to, &error))?;
-    Ok((socket, Check::ok(to.name(), format!("{listener} is free"))))
+/// Takes an address, or says why that cannot be done. One that is in use is tried again for so long.
+pub(super) fn bind(listener: &Listener, to: ListenTo, patience: Duration) -> Result<Bound, Check> {
+    Bound::within(listener.address, patience).map_err(|error| refused(listener, to, &error))
+}
+
+/// Listens at an address that was taken, or says why that cannot be done.
+pub(super) fn listen(listener: &Listener, to: ListenTo, bound: Bound) -> Result<Socket, Check> {
+    bound.listen().map_err(|error| refused(listener, to, &error))
 }
 
 fn refused(listener: &Listener, to: ListenTo, error: &std::io::Error) -> Check {

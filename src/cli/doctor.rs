@@ -1,7 +1,5 @@
 //! `ringmain doctor`: everything that a start would look at, looked at without starting.
 
-use std::time::Duration;
-
 use super::Ended;
 use super::checks::{self, Check, Level};
 use super::node_args::NodeArgs;
@@ -20,7 +18,7 @@ pub(super) fn run(args: &NodeArgs, json: bool, output: &mut Output) -> Result<()
             Err(fatal) => found.push(fatal),
         }
     }
-    found.extend(checks::of_listeners(&config, Duration::ZERO));
+    found.extend(checks::of_listeners(&config));
     found.extend(config.warnings.iter().map(|warning| settings(warning)));
     if json {
         output.json(&found);

@@ -1,7 +1,8 @@
 //! `ringmain serve`: from settings to shards, and from a signal to a clean stop.
 //!
 //! The order is the one in which a refusal is cheapest to understand: settings, machine, directory, port, then the lock
-//! of the directory (which may take a minute), and only then anything is opened.
+//! of the directory (which may take a minute), and only then anything is opened. The port is bound first and listened on once,
+//! behind the lock: until then whoever connects is refused.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -15,12 +16,12 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use super::Ended;
 use super::checks::{self, Check, Level, ListenTo};
 use super::node_args::NodeArgs;
-use crate::config::Config;
+use crate::config::{Config, Listener};
 use crate::io::http::Http;
 use crate::io::lock::{self, Lock};
 use crate::io::machine;
 use crate::io::pump::{self, ShardPlan};
-use crate::io::socket::Socket;
+use crate::io::socket::{Bound, Socket};
 use crate::server::metrics;
 use crate::server::node::{self, Setup};
 use crate::server::status::Status;
@@ -35,10 +36,10 @@ pub(super) fn run(args: &NodeArgs) -> Result<(), Ended> {
     report(checks::of_machine(&config))?;
     report(checks::of_directory(&config))?;
     // Before the wait for the lock: a port that is taken is most often this same node, already running.
-    report(checks::of_listeners(&config, LISTEN_PATIENCE))?;
+    let bound = bind(&config)?;
     let (status, _http) = show(&config)?;
     let lock = take_directory(&mut config)?;
-    let ready = Ready { lock, listeners: listen(&mut config)?, status };
+    let ready = Ready { lock, listeners: listen(&mut config, bound)?, status };
     let stop = stop_signal().map_err(|error| Ended::Failed(format!("signals: {error}")))?;
     serve(&config, ready, stop)
 }
@@ -57,8 +58,9 @@ fn show(config: &Config) -> Result<(Arc<Status>, Option<Http>), Ended> {
     let status = Status::new(shards, memory_bytes, config.metrics.is_some());
     let Some(listener) = &config.metrics else { return Ok((status, None)) };
     let failed = |error: io::Error| Ended::Failed(format!("metrics: {listener}: {error}"));
-    let (socket, _) =
-        checks::listen(listener, ListenTo::Http, LISTEN_PATIENCE).map_err(|check| Ended::Failed(check.to_string()))?;
+    let socket = checks::bind(listener, ListenTo::Http, LISTEN_PATIENCE)
+        .and_then(|bound| checks::listen(listener, ListenTo::Http, bound))
+        .map_err(|check| Ended::Failed(check.to_string()))?;
     let address = socket.local_address().map_err(failed)?;
     let shown = Arc::clone(&status);
     let http = Http::serve(socket, move |path| metrics::answer(&shown, path)).map_err(failed)?;
@@ -113,14 +115,22 @@ fn report(found: Vec<Check>) -> Result<(), Ended> {
     Ok(())
 }
 
-fn listen(config: &mut Config) -> Result<Vec<Socket>, Ended> {
-    let mut sockets = Vec::new();
+/// Takes the addresses of the listeners, but those that are optional and not of this host.
+fn bind(config: &Config) -> Result<Vec<(Listener, Bound)>, Ended> {
+    let mut taken = Vec::new();
     for listener in &config.listeners {
-        match checks::listen(listener, ListenTo::Clients, LISTEN_PATIENCE) {
-            Ok((socket, _)) => sockets.push(socket),
+        match checks::bind(listener, ListenTo::Clients, LISTEN_PATIENCE) {
+            Ok(bound) => taken.push((*listener, bound)),
             Err(check) => report(vec![check])?,
         }
     }
+    Ok(taken)
+}
+
+fn listen(config: &mut Config, taken: Vec<(Listener, Bound)>) -> Result<Vec<Socket>, Ended> {
+    let listen = |(listener, bound): (Listener, Bound)| checks::listen(&listener, ListenTo::Clients, bound);
+    let sockets = taken.into_iter().map(listen).collect::<Result<Vec<_>, _>>();
+    let sockets = sockets.map_err(|check| Ended::Failed(check.to_string()))?;
     let addresses = sockets.iter().map(Socket::local_address).collect::<io::Result<Vec<_>>>();
     let addresses = addresses.map_err(|error| Ended::Failed(format!("listeners: {error}")))?;
     let first = addresses.first().ok_or_else(|| Ended::Failed("no listener could be opened".to_owned()))?;

@@ -28,37 +28,12 @@ struct Inner {
 }
 
 impl Socket {
-    /// Binds and listens. An IPv6 address listens for IPv6 alone, so that 0.0.0.0 and `[::]` can be listened on together.
+    /// Binds and listens.
     ///
     /// # Errors
     /// What the kernel says: `AddrInUse` when somebody else listens there.
     pub fn listen(address: SocketAddr) -> io::Result<Self> {
-        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let fd = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-        // Connections of an earlier node in TIME_WAIT must not keep its successor from the port.
-        sockopt::set_socket_reuseaddr(&fd, true)?;
-        if address.is_ipv6() {
-            sockopt::set_ipv6_v6only(&fd, true)?;
-        }
-        rustix::net::bind(&fd, &address)?;
-        rustix::net::listen(&fd, BACKLOG)?;
-        Ok(Self::from(fd))
-    }
-
-    /// Listens; while the address is in use, tries again for so long. Blocks: before the shards start.
-    ///
-    /// # Errors
-    /// As [`Socket::listen`].
-    pub fn listen_within(address: SocketAddr, patience: Duration) -> io::Result<Self> {
-        let begun = Instant::now();
-        loop {
-            match Self::listen(address) {
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse && begun.elapsed() < patience => {
-                    std::thread::sleep(LISTEN_RETRY);
-                }
-                listening => return listening,
-            }
-        }
+        Bound::to(address)?.listen()
     }
 
     /// Connects and waits for it: for tests and command-line tools, never on a shard.
@@ -134,6 +109,54 @@ impl Socket {
     }
 }
 
+/// An address that is ours and that nobody can connect to yet: whoever tries is refused, and knows at once that there is no
+/// node, where a listener that is closed again would have taken the connection and then broken it.
+#[derive(Debug)]
+pub struct Bound(OwnedFd);
+
+impl Bound {
+    /// Binds. An IPv6 address stands for IPv6 alone, so that 0.0.0.0 and `[::]` can be listened on together.
+    ///
+    /// # Errors
+    /// What the kernel says: `AddrInUse` when somebody else listens there.
+    pub fn to(address: SocketAddr) -> io::Result<Self> {
+        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let fd = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        // Connections of an earlier node in TIME_WAIT must not keep its successor from the port.
+        sockopt::set_socket_reuseaddr(&fd, true)?;
+        if address.is_ipv6() {
+            sockopt::set_ipv6_v6only(&fd, true)?;
+        }
+        rustix::net::bind(&fd, &address)?;
+        Ok(Self(fd))
+    }
+
+    /// Binds; while the address is in use, tries again for so long. Blocks: before the shards start.
+    ///
+    /// # Errors
+    /// As [`Bound::to`].
+    pub fn within(address: SocketAddr, patience: Duration) -> io::Result<Self> {
+        let begun = Instant::now();
+        loop {
+            match Self::to(address) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && begun.elapsed() < patience => {
+                    std::thread::sleep(BIND_RETRY);
+                }
+                bound => return bound,
+            }
+        }
+    }
+
+    /// Listens from now on.
+    ///
+    /// # Errors
+    /// What the kernel says: `AddrInUse` when somebody else was bound there too, and listened first.
+    pub fn listen(self) -> io::Result<Socket> {
+        rustix::net::listen(&self.0, BACKLOG)?;
+        Ok(Socket::from(self.0))
+    }
+}
+
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.fd.as_fd()
@@ -153,7 +176,7 @@ impl From<OwnedFd> for Socket {
 }
 
 /// Between two attempts at an address that is in use.
-const LISTEN_RETRY: Duration = Duration::from_millis(20);
+const BIND_RETRY: Duration = Duration::from_millis(20);
 
 /// Connections that the kernel keeps until they are accepted; cut to net.core.somaxconn.
 const BACKLOG: i32 = 4096;

@@ -1,10 +1,11 @@
 //! Accept, receive, send and sendfile.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use super::super::probe::Rung;
+use super::super::socket::Bound;
 use super::super::{AppendBuf, Back, Env, OpenHow};
 use super::{Config, Op, accept, filled, listen, on_shard, on_shard_with, open, small, within};
 use crate::io::files::scratch_dir;
@@ -244,6 +245,22 @@ fn a_listener_that_is_shut_down_refuses() {
 fn a_port_in_use_is_refused() {
     let (_listener, address) = listen();
     let error = super::Socket::listen(address).expect_err("two listeners never share a port");
+    assert_eq!(error.kind(), ErrorKind::AddrInUse);
+}
+
+#[test]
+fn nobody_connects_to_an_address_that_is_only_taken() {
+    // An address of this test's own: no other can have taken the port there.
+    let free = SocketAddr::from(([127, 0, 9, 1], 9092));
+    let bound = Bound::to(free).expect("free");
+    let refused = TcpStream::connect(free).expect_err("nobody listens");
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    let other = TcpListener::bind(free);
+    let listener = bound.listen();
+    // Whoever asks for the address meanwhile may be bound to it as well; one of them listens.
+    assert_ne!(other.is_ok(), listener.is_ok(), "{other:?} {listener:?}");
+    TcpStream::connect(free).expect("somebody listens");
+    let error = Bound::within(free, Duration::from_millis(50)).expect_err("it is in use");
     assert_eq!(error.kind(), ErrorKind::AddrInUse);
 }
 
