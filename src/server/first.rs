@@ -1,5 +1,6 @@
 //! Shard 0's part: it opens the directory and the node, accepts, and stops both.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -25,7 +26,11 @@ pub(super) async fn run<E: Env>(
     listeners: Vec<E::Socket>,
     signal: Option<E::Socket>,
 ) -> Result<(), Error> {
-    if let Err(error) = open(node).await {
+    let step = Rc::new(Cell::new("recovering what the last run left"));
+    let telling = node.rt.spawn(tell_how_far(Rc::clone(node), Rc::clone(&step)));
+    let opened = open(node, &step).await;
+    telling.cancel().await;
+    if let Err(error) = opened {
         // The others wait to be opened, or serve what nobody will ask for.
         for other in node.router.others() {
             node.router.wait_for_room(other).await;
@@ -57,8 +62,18 @@ pub(super) async fn run<E: Env>(
     stop_all(node).await
 }
 
+/// Says what a start is at that takes long: which step, and how many operations it waits for.
+async fn tell_how_far<E: Env>(node: Rc<Node<E>>, step: Rc<Cell<&'static str>>) {
+    let begun_ns = node.rt.now_ns();
+    loop {
+        node.rt.sleep_ms(STARTING_MS).await;
+        let (seconds, waiting) = ((node.rt.now_ns() - begun_ns) / 1_000_000_000, node.rt.under_way());
+        tracing::info!("starting for {seconds} s: {}; operations under way on shard 0: {waiting}", step.get());
+    }
+}
+
 /// From the directory to open shards.
-async fn open<E: Env>(node: &Rc<Node<E>>) -> Result<(), Error> {
+async fn open<E: Env>(node: &Rc<Node<E>>, step: &Cell<&'static str>) -> Result<(), Error> {
     let (rt, dir) = (&node.rt, &node.config.log_dir);
     rt.job(Job::CreateDir(dir.clone())).await.map_err(|cause| {
         let path = dir.clone();
@@ -83,8 +98,10 @@ async fn open<E: Env>(node: &Rc<Node<E>>) -> Result<(), Error> {
     let ours = found.take_share(|log| owner(log) == ShardId::FIRST);
     tracing::info!(start = ?found.start, logs = ours.logs.len() + found.logs.len(), "opened {}", dir.display());
     let directory = Directory::new(dir.clone());
+    step.set("opening the logs of shard 0");
     node.open_store(&directory, ours, &stored).await?;
     let clean = !matches!(found.start, recovery::Start::Crashed | recovery::Start::Salvaged);
+    step.set("opening the metadata log");
     let metadata = open_metadata(node, cluster, clean).await?;
     let image = metadata.image();
     let mut calls = Vec::new();
@@ -95,12 +112,15 @@ async fn open<E: Env>(node: &Rc<Node<E>>) -> Result<(), Error> {
         let open = OpenShard { share, image, directory, cluster_id, node_id: identity.node_id };
         calls.push((other, node.router.call(other, Call::Open(Box::new(open)))));
     }
+    step.set("opening the partitions of shard 0");
     node.serve(image, &identity.cluster_id, identity.node_id).await;
+    step.set("waiting for the other shards to open theirs");
     for (shard, call) in calls {
         if !matches!(call.await, Some(Answer::Opened(true))) {
             return Err(Error::Shard { shard, what: "open its logs" });
         }
     }
+    step.set("removing what the last run left");
     found.finish(rt, shards).await;
     let controller = Controller::new(Rc::clone(&node.shard), metadata);
     rt.spawn(Rc::clone(&controller).follow()).detach();
@@ -176,3 +196,6 @@ async fn stop_all<E: Env>(node: &Rc<Node<E>>) -> Result<(), Error> {
         false => Err(Error::NotClean),
     }
 }
+
+/// A start that takes longer says so, and again each time as much has passed.
+const STARTING_MS: u64 = 5_000;

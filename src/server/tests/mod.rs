@@ -12,10 +12,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::task::Context;
 
 use bytes::Bytes;
+use tracing::Dispatch;
+use tracing::subscriber::NoSubscriber;
 
 use crate::handlers::figures::Arrival;
 use crate::handlers::reply::{CloseReason, Outcome, Reply, ReplyPart, Started};
@@ -146,6 +148,10 @@ async fn receive(rt: Rc<Runtime<SimEnv>>, socket: SimSocket, count: usize) -> Ve
     bytes
 }
 
+/// While there is but one subscriber, tracing asks a thread that comes to a line first for its own alone. One that has none
+/// puts the line out of use for all, the test that listens included. With two it asks every one.
+static SECOND_DISPATCH: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
+
 /// Where lines go that a test looks at.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -163,10 +169,16 @@ impl io::Write for Lines {
 
 /// What is logged meanwhile, from the level of warnings on.
 fn logged(run: impl FnOnce()) -> String {
+    logged_from(tracing::Level::WARN, run)
+}
+
+/// What this thread logs meanwhile, from a level on.
+fn logged_from(level: tracing::Level, run: impl FnOnce()) -> String {
+    LazyLock::force(&SECOND_DISPATCH);
     let lines = Lines::default();
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false);
-    tracing::subscriber::with_default(subscriber.with_max_level(tracing::Level::WARN).finish(), run);
+    tracing::subscriber::with_default(subscriber.with_max_level(level).finish(), run);
     let bytes = std::mem::take(&mut *lines.0.lock().expect("nobody panicked"));
     String::from_utf8(bytes).expect("text")
 }
@@ -180,6 +192,18 @@ fn framed(body: &[u8]) -> Vec<u8> {
 fn body(kind: u8, number: usize, len: usize) -> Vec<u8> {
     let byte = |at: usize| u8::try_from((at * 7 + number * 13 + at / 251) % 251).expect("below 251");
     std::iter::once(kind).chain((1..len).map(byte)).collect()
+}
+
+#[test]
+fn a_line_that_another_thread_comes_to_first_is_logged_here_too() {
+    fn say() {
+        tracing::warn!("here it is");
+    }
+    let lines = logged(|| {
+        std::thread::spawn(say).join().expect("it says it to nobody");
+        say();
+    });
+    assert_eq!(lines.matches("here it is").count(), 1, "{lines}");
 }
 
 #[test]

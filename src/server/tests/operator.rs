@@ -1,7 +1,7 @@
 //! What an operator sets, and reads in the log.
 
 use super::node::{Bench, Client, batch};
-use super::{framed, logged};
+use super::{framed, logged, logged_from};
 use crate::io::sim::{Faults, World};
 use crate::protocol::cold::metadata_request::MetadataRequestData;
 
@@ -81,4 +81,18 @@ fn a_thousand_partitions_are_made_side_by_side() {
     let there = client.metadata("many");
     assert!(there.len() == 1_000 && there.iter().all(|error| *error == 0));
     assert_eq!(client.produce(-1, &[("many", 0, batch(0, 1, 10)), ("many", 999, batch(0, 1, 10))]), [(0, 0), (0, 1)]);
+}
+
+#[test]
+fn a_start_that_takes_long_says_what_it_is_at() {
+    let lines = logged_from(tracing::Level::INFO, || {
+        let stalls = Faults { stall_ppm: 500_000, ..Faults::default() };
+        let bench = Bench::on(World::new(38, stalls), 2, None, |_| ());
+        assert_eq!(broker_ids(&bench.client()), [1]);
+        bench.world.run_for_ms(60_000);
+    });
+    let (during, after) = lines.split_once("serving partitions=0").expect("it serves in the end");
+    assert!(during.contains("starting for 5 s: "), "{lines}");
+    assert!(during.contains("opening the metadata log; operations under way on shard 0: "), "{lines}");
+    assert!(!after.contains("starting for "), "{lines}");
 }
