@@ -188,6 +188,7 @@ impl ResponseEncoder {
     }
 
     /// Begins a topic of `partition_count` partitions.
+    #[inline]
     pub fn topic(&mut self, name: &str, partition_count: usize) {
         assert!(self.partitions_left == 0 && self.topics_left > 0, "topics and partitions as announced");
         self.topics_left -= 1;

@@ -26,14 +26,17 @@ impl Writer {
         self.bytes.len()
     }
 
+    #[inline]
     pub(super) fn i16(&mut self, value: i16) {
         self.bytes.extend_from_slice(&value.to_be_bytes());
     }
 
+    #[inline]
     pub(super) fn i32(&mut self, value: i32) {
         self.bytes.extend_from_slice(&value.to_be_bytes());
     }
 
+    #[inline]
     pub(super) fn i64(&mut self, value: i64) {
         self.bytes.extend_from_slice(&value.to_be_bytes());
     }
@@ -42,11 +45,13 @@ impl Writer {
         self.bytes.extend_from_slice(&value);
     }
 
+    #[inline]
     fn unsigned(&mut self, value: usize) {
         crate::record::varint::write_unsigned(&mut self.bytes, u32::try_from(value).expect("a response below 4 GiB"));
     }
 
     /// The length of an array or of records.
+    #[inline]
     pub(super) fn length(&mut self, length: usize) {
         if self.flexible {
             self.unsigned(length + 1);

@@ -101,6 +101,7 @@ impl Records {
 
     /// The `N` bytes at `position` gathered on the stack: for headers, never for records.
     #[must_use]
+    #[inline]
     pub fn array_at<const N: usize>(&self, position: usize) -> Option<[u8; N]> {
         let end = position.checked_add(N)?;
         if let Some(bytes) = self.contiguous() {
@@ -123,6 +124,7 @@ impl Records {
 
     /// The 61 header bytes of the batch at the front, or `None` where there are fewer.
     #[must_use]
+    #[inline]
     pub fn header_bytes(&self) -> Option<[u8; HEADER_BYTES]> {
         self.array_at(0)
     }
