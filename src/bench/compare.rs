@@ -135,7 +135,7 @@ fn comparison(
         head: head.to_owned(),
         base_median: stats::median(&bases),
         head_median: stats::median(&heads),
-        ratio: ratio.median,
+        ratio: ratio.center,
         interval: (ratio.low, ratio.high),
         pairs: ratio.pairs,
         control: None,

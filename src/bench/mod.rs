@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   parameters  what one row is: workload and numbers
+//!   arrivals    recorded moments for an open loop to follow
 //!   suite       the named rows
 //!   row         one row run: topic, load, what it cost; topic makes and deletes topics
 //!   load        the engine: connections, closed and open loop, histograms
@@ -24,6 +25,7 @@
 //! **Invariants.** 1. What is sent is encoded before the clock starts. 2. Latency at a fixed rate counts from the moment
 //! at which a request was meant to be sent. 3. Percentiles come from one merged histogram, never from other percentiles.
 
+pub mod arrivals;
 pub mod compare;
 pub mod counts;
 pub mod floor;

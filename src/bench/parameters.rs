@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::arrivals::Arrivals;
 use super::wire::BatchShape;
 use crate::record::Compression;
 
@@ -36,6 +37,9 @@ pub struct Parameters {
     pub mode: Mode,
     /// Requests a second, of all connections together; in [`Mode::Rate`] alone.
     pub rate_per_second: Option<f64>,
+    /// When requests are due in [`Mode::Rate`], where not at even moments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arrivals: Option<Arrivals>,
     /// Bytes of each record's value.
     pub record_bytes: usize,
     /// Records in each batch.
@@ -48,8 +52,12 @@ pub struct Parameters {
     pub partitions_per_request: usize,
     /// Connections that produce, or in a catch-up those that fetch.
     pub connections: usize,
-    /// Produce requests that a connection has under way at most; no limit in [`Mode::Rate`].
+    /// Produce requests that a connection has under way at most, in [`Mode::Saturate`].
     pub in_flight: usize,
+    /// The same in [`Mode::Rate`], where `None` means as many as are due. One that waits for its turn counts from when it
+    /// was due all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_flight_at_rate: Option<usize>,
     /// Consumers, each of which reads everything.
     pub consumers: usize,
     /// `max_bytes` of a Fetch, and of each of its partitions.
@@ -68,6 +76,7 @@ impl Default for Parameters {
         Self {
             mode: Mode::Saturate,
             rate_per_second: None,
+            arrivals: None,
             record_bytes: 1024,
             records_per_batch: 64,
             batch_bytes: 0,
@@ -75,6 +84,7 @@ impl Default for Parameters {
             partitions_per_request: 1,
             connections: 8,
             in_flight: 2,
+            in_flight_at_rate: None,
             consumers: 0,
             fetch_bytes: 1 << 20,
             acks: "all".to_owned(),
@@ -85,6 +95,13 @@ impl Default for Parameters {
 }
 
 impl Parameters {
+    /// Sends at these moments from now on, and so at their rate.
+    pub fn follow(&mut self, arrivals: Arrivals) {
+        self.mode = Mode::Rate;
+        self.rate_per_second = Some(arrivals.rate_per_second());
+        self.arrivals = Some(arrivals);
+    }
+
     /// The batches' shape, as of now.
     ///
     /// # Errors
@@ -125,6 +142,7 @@ impl Parameters {
             ("partitions per request", self.partitions_per_request, 1, 10_000),
             ("connections", self.connections, 1, 10_000),
             ("requests in flight", self.in_flight, 1, 10_000),
+            ("requests in flight at a rate", self.in_flight_at_rate.unwrap_or(1), 1, 10_000),
             ("consumers", self.consumers, 0, 1_000),
             ("fetch bytes", usize::try_from(self.fetch_bytes).unwrap_or(0), 1, 1 << 30),
         ];

@@ -134,7 +134,11 @@ pub struct Row {
 pub struct Latencies {
     /// From when a Produce was due or sent to its answer.
     pub acknowledgement: Option<Latency>,
-    /// From the same moment until its records were fetched.
+    /// Of an open loop, from when a Produce was handed to its socket to its answer: what a client library counts, not what its
+    /// user waits, since the wait before that is left out (Tene's service time, where `acknowledgement` is the response time).
+    #[serde(default)]
+    pub service: Option<Latency>,
+    /// From when a Produce was due or sent until its records were fetched.
     pub end_to_end: Option<Latency>,
     /// From a Fetch to its answer, in a catch-up.
     pub fetch: Option<Latency>,

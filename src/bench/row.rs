@@ -142,6 +142,7 @@ impl Plan {
             fetched_mb_per_second: consumes.then(|| mb_per_second(measure.fetched_bytes)),
             latency: Latencies {
                 acknowledgement: Latency::of(&measure.acknowledgement),
+                service: Latency::of(&measure.service),
                 end_to_end: Latency::of(&measure.end_to_end),
                 fetch: Latency::of(&measure.fetch).filter(|_| alone),
             },

@@ -60,14 +60,22 @@ impl Process {
         self.pid
     }
 
+    /// Processor time of all its threads so far.
+    ///
+    /// # Errors
+    /// Where it has gone.
+    pub fn cpu(self) -> io::Result<Duration> {
+        process_clock::cpu_time(self.pid).map_err(|error| {
+            io::Error::new(error.kind(), format!("the broker (process {}) has gone: {error}", self.pid))
+        })
+    }
+
     /// What it has used so far.
     ///
     /// # Errors
     /// Where it has gone.
     pub fn usage(self) -> io::Result<Usage> {
-        let cpu = process_clock::cpu_time(self.pid).map_err(|error| {
-            io::Error::new(error.kind(), format!("the broker (process {}) has gone: {error}", self.pid))
-        })?;
+        let cpu = self.cpu()?;
         let field = |file: &str, name: &str| {
             let text = fs::read_to_string(Path::new("/proc").join(self.pid.to_string()).join(file)).unwrap_or_default();
             let line = text.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
@@ -142,7 +150,7 @@ impl Server {
     fn wait(&mut self, log: &Path) -> io::Result<()> {
         let begun = Instant::now();
         loop {
-            if TcpStream::connect_timeout(&self.address, Duration::from_millis(200)).is_ok() {
+            if listens(self.address) {
                 return Ok(());
             }
             if let Some(status) = self.child.try_wait()? {
@@ -212,6 +220,18 @@ pub fn free_address() -> io::Result<SocketAddr> {
     std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()
 }
 
+/// Whether somebody listens there. Asked again and again before anybody does, the kernel once gives a connection the very port
+/// that it goes to as its own, and it is accepted by itself: that is nobody.
+#[must_use]
+pub fn listens(address: SocketAddr) -> bool {
+    TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_ok_and(|stream| !is_its_own_peer(&stream))
+}
+
+fn is_its_own_peer(stream: &TcpStream) -> bool {
+    let (own, peer) = (stream.local_addr(), stream.peer_addr());
+    own.is_ok_and(|own| peer.is_ok_and(|peer| own == peer))
+}
+
 /// Keeps the calling thread on one core.
 ///
 /// # Errors
@@ -235,3 +255,23 @@ pub(super) fn device_of(dir: &Path) -> io::Result<String> {
 
 const START_WAIT: Duration = Duration::from_secs(60);
 const STOP_WAIT: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use rustix::net::{AddressFamily, SocketType, bind, connect, getsockname, socket};
+
+    use super::*;
+
+    #[test]
+    fn a_connection_to_itself_is_no_broker() {
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).expect("bound");
+        let own = SocketAddr::try_from(getsockname(&socket).expect("an address")).expect("of IPv4");
+        connect(&socket, &own).expect("TCP's simultaneous open");
+        assert!(is_its_own_peer(&TcpStream::from(socket)));
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("bound");
+        assert!(listens(listener.local_addr().expect("an address")));
+    }
+}

@@ -4,7 +4,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::load::Target;
-use crate::client::cluster::TIMEOUT_MS;
+use crate::client::cluster::{LATEST, TIMEOUT_MS};
 use crate::client::{Cluster, Error, Stop, accept};
 use crate::protocol::cold::{KafkaString, create_topics_request as create, delete_topics_request as delete};
 use crate::protocol::{ApiKey, ErrorCode};
@@ -55,7 +55,9 @@ impl Topics {
                 Ok(topic) if topic.partitions.len() == wanted => {
                     let address = |leader: i32| self.cluster.address(leader).map_err(other);
                     let leaders = topic.partitions.iter().map(|partition| address(partition.leader));
-                    return Ok(Target { topic: name.to_owned(), leaders: leaders.collect::<io::Result<_>>()? });
+                    let leaders = leaders.collect::<io::Result<_>>()?;
+                    self.wait_for_leaders(name, partitions)?;
+                    return Ok(Target { topic: name.to_owned(), leaders });
                 }
                 Ok(_) if begun.elapsed() < CREATION_WAIT => {}
                 Ok(topic) => {
@@ -66,6 +68,19 @@ impl Topics {
                 Err(error) => return Err(other(error)),
             }
             std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// Waits until each leader knows that it is one: Apache Kafka names it in its metadata a moment before, and refuses
+    /// the first records with NOT_LEADER_OR_FOLLOWER.
+    fn wait_for_leaders(&mut self, name: &str, partitions: i32) -> io::Result<()> {
+        let all: Vec<(i32, i64)> = (0..partitions).map(|partition| (partition, LATEST)).collect();
+        let ends = self.cluster.offsets_at(name, &all).map_err(other)?;
+        match ends.iter().find(|(_, end)| **end != 0) {
+            Some((partition, end)) => {
+                Err(io::Error::other(format!("{name}-{partition} was just made and ends at {end}, not at 0")))
+            }
+            None => Ok(()),
         }
     }
 

@@ -78,8 +78,64 @@ fn a_broker_is_measured_from_outside_and_keeps_no_topic() {
     assert_eq!(report["brokers"][0]["pid"], node.id(), "found by its port");
     assert_eq!(row(&report, "keyed")["parameters"]["codec"], "zstd");
     assert!(row(&report, "small")["latency"]["acknowledgement"]["count"].as_u64().expect("a count") > 0);
+    assert!(row(&report, "small")["latency"]["service"].is_null(), "a closed loop has no wait to leave out");
     let listed = good(&run(dir.path(), &["topics", "--bootstrap-server", &bootstrap, "list"]));
     assert_eq!(listed, "", "topics are deleted");
+}
+
+#[test]
+fn requests_follow_recorded_moments() {
+    let dir = scratch();
+    // Five at once every 50 ms, and the mean gap of the nine before they begin again: ten in 55.6 ms.
+    std::fs::write(dir.path().join("moments"), "7.00\n".repeat(5) + &"7.05\n".repeat(5)).expect("written");
+    let arguments = ["bench", "--rows", "small", "--arrivals", "moments", "--warm-up", "0.1", "--seconds", "1"];
+    good(&run(
+        dir.path(),
+        &[arguments.as_slice(), &["--connections", "1", "--in-flight", "1", "--no-floor", "--json", "r.json"]].concat(),
+    ));
+    let report = report(&dir.path().join("r.json"));
+    let row = row(&report, "small");
+    assert_eq!(row["parameters"]["mode"], "rate");
+    assert_eq!(row["parameters"]["arrivals"]["file"], "moments");
+    let offered = row["offered_per_second"].as_f64().expect("a rate");
+    assert!((offered - 180.0).abs() < 0.1, "{offered}");
+    // Whole bursts: where the window begins and ends, five more or less.
+    let due = row["latency"]["acknowledgement"]["count"].as_u64().expect("a count");
+    assert!(due.is_multiple_of(5) && (170..=190).contains(&due), "{due}");
+    // One after another: the last of five waits for four answers before it is sent.
+    let mean = |kind: &str| row["latency"][kind]["mean"].as_f64().expect("an open loop has it");
+    assert_eq!(row["latency"]["service"]["count"], due);
+    assert!(mean("acknowledgement") > 1.5 * mean("service"), "{} and {}", mean("acknowledgement"), mean("service"));
+}
+
+#[test]
+fn a_load_is_on_time_to_less_than_a_millisecond() {
+    let dir = scratch();
+    // 1.3 ms apart: a wait that is rounded up to whole milliseconds is late by half of one on the average.
+    let arguments = ["bench", "--rows", "small", "--rate", "769", "--warm-up", "0.2", "--seconds", "2", "--no-floor"];
+    good(&run(dir.path(), &[arguments.as_slice(), &["--json", "r.json"]].concat()));
+    let report = report(&dir.path().join("r.json"));
+    let lag = row(&report, "small")["generator"]["lag"]["p50"].as_f64().expect("an open loop has a lag");
+    assert!(lag < 0.3, "half of the requests are late by more than {lag} ms");
+}
+
+#[test]
+fn what_waits_for_its_turn_counts_from_when_it_was_due() {
+    let dir = scratch();
+    // Forty at once every 100 ms, and their answers one after another.
+    std::fs::write(dir.path().join("moments"), "7.0\n".repeat(40) + &"7.1\n".repeat(40)).expect("written");
+    let bursts = ["bench", "--rows", "small", "--arrivals", "moments", "--connections", "1", "--no-floor"];
+    let p50_ms = |limit: &[&str]| {
+        let time = ["--warm-up", "0.1", "--seconds", "1", "--json", "r.json"];
+        good(&run(dir.path(), &[bursts.as_slice(), &time, limit].concat()));
+        let report = report(&dir.path().join("r.json"));
+        let row = row(&report, "small");
+        assert_eq!(row["parameters"]["in_flight_at_rate"].as_u64(), limit.get(1).map(|_| 1));
+        row["latency"]["acknowledgement"]["p50"].as_f64().expect("a figure")
+    };
+    // All of a burst share a flush or two. One by one, the twentieth has waited for nineteen of them.
+    let (all, one_by_one) = (p50_ms(&[]), p50_ms(&["--in-flight", "1"]));
+    assert!(one_by_one > 2.0 * all, "{all} ms and {one_by_one} ms");
 }
 
 /// Continued when dropped, so that a test that fails leaves no process that cannot end.
@@ -189,6 +245,8 @@ fn numbers_that_make_no_load_are_refused_in_words() {
         (vec!["bench", "--rows", "small", "--connections", "0"], "connections: 0 is not in 1 to"),
         (vec!["bench", "--rows", "small", "--rate=-1"], "above 0"),
         (vec!["bench", "--rows", "small", "--topic-config", "x"], "not key=value"),
+        (vec!["bench", "--rows", "small", "--arrivals", "nowhere"], "--arrivals nowhere: No such file"),
+        (vec!["bench", "--rows", "small", "--arrivals", "a", "--rate", "1"], "cannot be used with"),
         (vec!["gate", "--base", "/nowhere/ringmain"], "there is no such program"),
         (vec!["gate", "--rows", "catch-up"], "no row \"catch-up\" to compare"),
         (vec!["gate", "--base-bootstrap", "127.0.0.1:1"], "--head-bootstrap"),

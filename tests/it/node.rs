@@ -1,9 +1,12 @@
 //! A node under test: the built program over a directory of its own, on a port of its own.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::hash::{BuildHasher, RandomState};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -27,7 +30,7 @@ impl Node {
     pub fn start_at(dir: &Path, address: SocketAddr, arguments: &[&str]) -> Self {
         let mut node = Self::launch(dir, address, arguments);
         let begun = Instant::now();
-        while TcpStream::connect(address).is_err() {
+        while !ringmain::bench::server::listens(address) {
             if let Some(status) = node.child.try_wait().expect("a child of ours") {
                 panic!("the node ended at its start ({status}):\n{}", node.log());
             }
@@ -114,16 +117,34 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
+        let ended = self.child.try_wait();
         // Fails where it has ended already, which is fine.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // What it said is all that will be left of a failure on a machine that nobody can look at.
+        if std::thread::panicking() {
+            eprintln!("the node at {}, ended by itself: {ended:?}, said:\n{}", self.address, self.log());
+        }
     }
 }
 
-/// An address that nobody listens on.
+/// An address that nobody listens on, that this process is not given again, and that no outgoing connection is given: one of
+/// the many that look for a killed node would take it, and the node could not come back.
 pub fn free_address() -> SocketAddr {
-    let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    probe.local_addr().expect("bound")
+    static NEXT: OnceLock<AtomicU16> = OnceLock::new();
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").expect("Linux says");
+    let ephemeral: u16 = range.split_whitespace().next().expect("its lower end").parse().expect("a port");
+    // Linux's own default begins at 32768. Where hardly anything is below, any port must do.
+    let (first, count) = if ephemeral > 14_000 { (ephemeral - 12_000, 12_000) } else { (2_000, 60_000) };
+    // Processes of other tests begin elsewhere.
+    let begin = RandomState::new().hash_one(0) % u64::from(count);
+    let next = NEXT.get_or_init(|| AtomicU16::new(begin.try_into().expect("below the count")));
+    loop {
+        let port = first + next.fetch_add(1, Ordering::Relaxed) % count;
+        if let Ok(probe) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            return probe.local_addr().expect("bound");
+        }
+    }
 }
 
 /// A number from the environment, for the full sizes of `scripts/test-full`.

@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::super::metrics::{self, Scrape};
-use super::super::server::{Process, free_address};
+use super::super::server::{Process, free_address, listens};
 use super::{Error, Program};
 
 /// What watches a node from its start.
@@ -77,7 +77,7 @@ impl Node {
         let child = command.spawn().map_err(Error::io(format!("{}", command.get_program().display())))?;
         let mut node = Self { process: child.id(), child, address, metrics, log, workers: RefCell::default() };
         let begun = Instant::now();
-        while TcpStream::connect(address).is_err() {
+        while !listens(address) {
             let ended = node.child.try_wait().map_err(Error::io("the node"))?;
             if ended.is_some() || begun.elapsed() > START_MAX {
                 return Err(node.strange("the node does not listen"));

@@ -1,18 +1,20 @@
 //! The half of the gate that takes time: two nodes on the same core, one of them under load, in short turns.
 //!
 //! A pair is some seconds of base and as many of head, cut into slices that alternate (base head head base ...), so that
-//! whatever the machine does for a second it does to both. Each pair gives one ratio; two halves of each side's slices
-//! give another, of that side against itself: the control, measured in the same minutes as everything else.
+//! whatever the machine does meanwhile it does to both. What a shared machine does varies on every scale, so the shorter the
+//! slices, the more of it cancels: connections stay open from one slice to the next, and a slice of throughput takes
+//! 50 ms. Each pair gives one ratio; two halves of each side's slices give another, of that side against itself: the
+//! control, measured in the same minutes as everything else.
 
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::super::load::{self, Measure, Moment, Seats, Target, Timing};
+use super::super::load::{Load, Measure, Moment, Seats, Target, Timing};
 use super::super::parameters::{Mode, Workload};
 use super::super::report::{Comparison, Verdict};
 use super::super::row::Plan;
-use super::super::server::{Process, Usage};
+use super::super::server::Process;
 use super::super::stats::{self, Ratio};
 use super::super::topic::Topics;
 use super::bounds::{Bound, Bounds};
@@ -86,30 +88,56 @@ fn pairs(
     extent: &Extent,
     told: &mut dyn FnMut(usize) -> bool,
 ) -> io::Result<Vec<Pair>> {
-    // Segments are recycled, caches are warm, and connections were made once, before anything counts.
-    for (side, target) in [base, head] {
-        let timing = Timing { window: Duration::from_millis(100), ..plan.timing };
-        slice(plan, side, target, &timing, &extent.seats)?;
+    let open = |(side, target): (&Side, &Target)| {
+        let load = Load::open(target, plan.workload, &plan.parameters, &extent.seats)?;
+        Ok::<_, io::Error>(Runner { load, name: side.name.clone(), process: side.process })
+    };
+    let (mut base, mut head) = (open(base)?, open(head)?);
+    // Segments are recycled, caches are warm, and connections were made, before anything counts.
+    for runner in [&mut base, &mut head] {
+        runner.slice(&Timing { window: Duration::from_millis(100), ..plan.timing })?;
     }
+    let slices = Slices::of(plan.parameters.mode, extent.each);
     let mut pairs = Vec::new();
     for number in 0..extent.pairs {
         if !told(number) {
             return Err(io::ErrorKind::Interrupted.into());
         }
-        pairs.push(pair(plan, base, head, extent)?);
+        pairs.push(pair(&mut base, &mut head, &slices)?);
     }
     told(extent.pairs);
     Ok(pairs)
 }
 
-fn pair(plan: &Plan, base: (&Side, &Target), head: (&Side, &Target), extent: &Extent) -> io::Result<Pair> {
-    let timing =
-        Timing { warm_up: SLICE_WARM_UP, warm_up_bytes: 0, window: extent.each / u32::try_from(SLICES).unwrap_or(1) };
-    let run = |(side, target): (&Side, &Target)| slice(plan, side, target, &timing, &extent.seats);
+/// How a side's part of a pair is cut.
+#[derive(Debug, PartialEq, Eq)]
+struct Slices {
+    count: usize,
+    timing: Timing,
+}
+
+impl Slices {
+    fn of(mode: Mode, each: Duration) -> Self {
+        let (wanted, warm_up) = match mode {
+            Mode::Saturate => (each.as_millis() / THROUGHPUT_SLICE.as_millis(), THROUGHPUT_WARM_UP),
+            Mode::Rate => (LATENCY_SLICES, LATENCY_WARM_UP),
+        };
+        // Four make the halves alike, see `half_of`.
+        let count = (u32::try_from(wanted).unwrap_or(u32::MAX) / 4).max(1) * 4;
+        let timing = Timing { warm_up, warm_up_bytes: 0, window: each / count };
+        Self { count: count as usize, timing }
+    }
+}
+
+fn pair(base: &mut Runner, head: &mut Runner, slices: &Slices) -> io::Result<Pair> {
     let (mut base_halves, mut head_halves) = ([None, None], [None, None]);
-    for turn in 0..SLICES {
+    for turn in 0..slices.count {
         // base head, head base, ...: neither always goes first.
-        let (of_base, of_head) = if turn % 2 == 0 { (run(base)?, run(head)?) } else { swap((run(head)?, run(base)?)) };
+        let (of_base, of_head) = if turn % 2 == 0 {
+            (base.slice(&slices.timing)?, head.slice(&slices.timing)?)
+        } else {
+            swap((head.slice(&slices.timing)?, base.slice(&slices.timing)?))
+        };
         Half::put(&mut base_halves[half_of(turn)], of_base);
         Half::put(&mut head_halves[half_of(turn)], of_head);
     }
@@ -118,7 +146,7 @@ fn pair(plan: &Plan, base: (&Side, &Target), head: (&Side, &Target), extent: &Ex
 }
 
 /// Which half of its side a turn's slice belongs to. Each has as many slices that came right after one of the same side as
-/// slices that came after the other's: a node that has just run is warmer.
+/// slices that came after the other's: a node that has just run is warmer. For that they are a multiple of four.
 const fn half_of(turn: usize) -> usize {
     turn.div_ceil(2) % 2
 }
@@ -127,22 +155,32 @@ fn swap<A, B>((one, other): (A, B)) -> (B, A) {
     (other, one)
 }
 
-fn slice(plan: &Plan, side: &Side, target: &Target, timing: &Timing, seats: &Seats) -> io::Result<Half> {
-    let (mut before, mut after): (Option<Usage>, Option<Usage>) = (None, None);
-    let look = || side.process.and_then(|process| process.usage().ok());
-    let measure = load::run(target, plan.workload, &plan.parameters, timing, seats, &mut |moment| {
-        match moment {
-            Moment::Begun => before = look(),
-            Moment::Over => after = look(),
-            Moment::Passing { .. } => {}
+/// One side's load, open from the first pair to the last.
+struct Runner {
+    load: Load,
+    name: String,
+    process: Option<Process>,
+}
+
+impl Runner {
+    fn slice(&mut self, timing: &Timing) -> io::Result<Half> {
+        let (mut before, mut after): (Option<Duration>, Option<Duration>) = (None, None);
+        let process = self.process;
+        let look = || process.and_then(|process| process.cpu().ok());
+        let measure = self.load.run(timing, &mut |moment| {
+            match moment {
+                Moment::Begun => before = look(),
+                Moment::Over => after = look(),
+                Moment::Passing { .. } => {}
+            }
+            true
+        })?;
+        if let Some((name, count)) = measure.errors.iter().next() {
+            return Err(io::Error::other(format!("{} answered {name}, {count} times", self.name)));
         }
-        true
-    })?;
-    if let Some((name, count)) = measure.errors.iter().next() {
-        return Err(io::Error::other(format!("{} answered {name}, {count} times", side.name)));
+        let cpu = before.zip(after).map_or(Duration::ZERO, |(before, after)| after.saturating_sub(before));
+        Ok(Half { measure, cpu, seconds: timing.window.as_secs_f64() })
     }
-    let cpu = before.zip(after).map_or(Duration::ZERO, |(before, after)| after.cpu.saturating_sub(before.cpu));
-    Ok(Half { measure, cpu, seconds: timing.window.as_secs_f64() })
 }
 
 impl Half {
@@ -235,7 +273,7 @@ fn judged(plan: &Plan, figure: &Figure, pairs: &[Pair], sides: (&Side, &Side), b
         head: sides.1.name.clone(),
         base_median: stats::median(&bases),
         head_median: stats::median(&heads),
-        ratio: ratio.median,
+        ratio: ratio.center,
         interval: (ratio.low, ratio.high),
         pairs: ratio.pairs,
         control: Some((control.low, control.high)),
@@ -269,17 +307,19 @@ pub fn is_comparable(plan: &Plan) -> bool {
     plan.workload != Workload::CatchUp
 }
 
-/// Slices of each side in a pair: four for each half of the control, of which two came first in their turn.
-const SLICES: usize = 8;
-/// A slice's connections find their pace in less.
-const SLICE_WARM_UP: Duration = Duration::from_millis(50);
+/// As short as leaves most of the time to what counts: nodes and load find their pace within the warm-up.
+const THROUGHPUT_SLICE: Duration = Duration::from_millis(50);
+const THROUGHPUT_WARM_UP: Duration = Duration::from_millis(5);
+/// Slices of each side in a pair at a fixed rate, whose schedule has to come to rest, and a p99 needs a while.
+const LATENCY_SLICES: u128 = 8;
+const LATENCY_WARM_UP: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn ratio(low: f64, high: f64) -> Ratio {
-        Ratio { median: f64::midpoint(low, high), low, high, pairs: 10 }
+        Ratio { center: f64::midpoint(low, high), low, high, pairs: 10 }
     }
 
     fn bound() -> Bound {
@@ -288,11 +328,26 @@ mod tests {
 
     #[test]
     fn the_halves_of_a_side_are_alike() {
-        for half in 0..2 {
-            let turns: Vec<usize> = (0..SLICES).filter(|turn| half_of(*turn) == half).collect();
-            assert_eq!(turns.len(), SLICES / 2, "{turns:?}");
-            assert_eq!(turns.iter().filter(|turn| *turn % 2 == 0).count(), SLICES / 4, "{turns:?}");
+        for (mode, milliseconds) in
+            [(Mode::Rate, 3_000), (Mode::Saturate, 3_000), (Mode::Saturate, 50), (Mode::Saturate, 1)]
+        {
+            let count = Slices::of(mode, Duration::from_millis(milliseconds)).count;
+            for half in 0..2 {
+                let turns: Vec<usize> = (0..count).filter(|turn| half_of(*turn) == half).collect();
+                assert_eq!(turns.len(), count / 2, "{turns:?}");
+                assert_eq!(turns.iter().filter(|turn| *turn % 2 == 0).count(), count / 4, "{turns:?}");
+            }
         }
+    }
+
+    #[test]
+    fn the_slices_of_a_side_are_as_long_as_was_asked() {
+        let slices = Slices::of(Mode::Saturate, Duration::from_secs(3));
+        assert_eq!((slices.count, slices.timing.window), (60, Duration::from_millis(50)));
+        let slices = Slices::of(Mode::Rate, Duration::from_secs(3));
+        assert_eq!((slices.count, slices.timing.window), (8, Duration::from_millis(375)));
+        let slices = Slices::of(Mode::Saturate, Duration::from_millis(20));
+        assert_eq!((slices.count, slices.timing.window), (4, Duration::from_millis(5)));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The clocks of a load: one beginning for all its threads, and the window in which things count.
+//! The clocks of a load: one beginning for all its threads and runs, and the window in which things count.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -9,9 +9,9 @@ use rustix::time::{ClockId, clock_gettime};
 #[derive(Debug)]
 pub(super) struct Shared {
     begin: Instant,
-    /// When the warm-up was over, in nanoseconds after the beginning; `u64::MAX` before.
+    /// When the warm-up of this run was over, in nanoseconds after the beginning; `u64::MAX` before.
     from_ns: AtomicU64,
-    window_ns: u64,
+    window_ns: AtomicU64,
     /// Payload bytes and requests answered so far: for progress, and for a warm-up by bytes.
     pub(super) bytes: AtomicU64,
     pub(super) requests: AtomicU64,
@@ -19,20 +19,26 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(begin: Instant, window: Duration) -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            begin,
+            begin: Instant::now(),
             from_ns: AtomicU64::new(u64::MAX),
-            window_ns: ns(window),
+            window_ns: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             stop: AtomicBool::new(false),
         }
     }
 
-    /// Nanoseconds since the beginning; 0 before it.
+    /// Nanoseconds since the beginning.
     pub(super) fn now_ns(&self) -> u64 {
-        ns(Instant::now().saturating_duration_since(self.begin))
+        ns(self.begin.elapsed())
+    }
+
+    /// A run with a window of this length is about to begin; no thread is at work.
+    pub(super) fn prepare(&self, window: Duration) {
+        self.from_ns.store(u64::MAX, Ordering::Relaxed);
+        self.window_ns.store(ns(window), Ordering::Relaxed);
     }
 
     /// From now on things count.
@@ -52,7 +58,7 @@ impl Shared {
     /// The window, as far as it is known: it lies ahead of everything while the warm-up goes on.
     pub(super) fn window(&self) -> Window {
         let from = self.from_ns.load(Ordering::Relaxed);
-        Window { from, to: from.saturating_add(self.window_ns) }
+        Window { from, to: from.saturating_add(self.window_ns.load(Ordering::Relaxed)) }
     }
 }
 

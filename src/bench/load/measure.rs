@@ -25,7 +25,9 @@ pub struct Measure {
     pub fetched_records: u64,
     /// From the moment a Produce was due (open loop) or sent (closed loop) to its answer.
     pub acknowledgement: Histogram<u64>,
-    /// From the same moment until its batch was fetched.
+    /// Open loop: from the moment at which a Produce was handed to its socket to its answer.
+    pub service: Histogram<u64>,
+    /// From the moment a Produce was due until its batch was fetched.
     pub end_to_end: Histogram<u64>,
     /// From a Fetch to the whole of its answer.
     pub fetch: Histogram<u64>,
@@ -65,6 +67,7 @@ impl Measure {
             fetched_bytes: 0,
             fetched_records: 0,
             acknowledgement: histogram(3),
+            service: histogram(3),
             end_to_end: histogram(3),
             fetch: histogram(3),
             lag: histogram(3),
@@ -103,6 +106,13 @@ impl Measure {
             if shown && let Some(slice) = self.slice_at(window, since) {
                 slice.latency.saturating_record(us);
             }
+        }
+    }
+
+    /// A Produce that was due at `due` and sent at `sent` was answered.
+    pub(super) fn served(&mut self, window: Window, due: u64, sent: u64, now: u64) {
+        if window.has(due) {
+            self.service.saturating_record(micros(sent, now));
         }
     }
 
@@ -154,6 +164,7 @@ impl Measure {
         self.fetched_records += other.fetched_records;
         for (own, theirs) in [
             (&mut self.acknowledgement, &other.acknowledgement),
+            (&mut self.service, &other.service),
             (&mut self.end_to_end, &other.end_to_end),
             (&mut self.fetch, &other.fetch),
             (&mut self.lag, &other.lag),

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //!   plan         who sends what where; every frame is made before the clock starts
+//!   schedule     when each request of an open loop is due
 //!   worker       one thread: epoll, its schedule, its connections
 //!   connection   one socket: frames out from where they lie, frames in
 //!   measure      counters and histograms of a thread, and their sum
 //!   clock        the beginning, and the window in which things count
 //! ```
-//! [`run`] is called by `bench::row` for each row, and by the gate for each slice of a pair. It blocks until the load has
-//! ended; its caller's thread does nothing but look at the clock meanwhile.
+//! [`run`] is called by `bench::row` for each row; the gate keeps a [`Load`] on either side and runs them in turns. Both
+//! block until the run has ended; the caller's thread does nothing but look at the clock meanwhile.
 //!
 //! Two modes. *Closed loop*: a connection keeps a number of requests under way, and what is measured is how many get
 //! through. *Open loop*: requests are due at fixed moments, whatever the answers do, and a latency counts from the moment
@@ -18,23 +19,23 @@ mod clock;
 mod connection;
 mod measure;
 mod plan;
+mod schedule;
 mod worker;
 
-use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
+use std::{io, mem, thread};
 
 pub(super) use clock::thread_cpu;
 pub use measure::{Measure, Slice};
 pub use plan::Target;
 
-use super::parameters::{Parameters, Workload};
+use super::parameters::{Mode, Parameters, Workload};
 use super::server;
 use super::wire;
-use clock::Shared;
-use plan::{Schedule, plans};
+use clock::{Shared, ns};
+use plan::plans;
 use worker::Worker;
 
 /// How long a load goes.
@@ -73,13 +74,99 @@ pub enum Moment {
     Over,
 }
 
-/// Runs a load and answers what was measured in its window. `told` is called from this thread; where
-/// it answers `false`, the load is given up.
+/// Connections to a broker and the threads that use them, for one run after another: what opening them costs, and that
+/// none is warm, is then in no run but the first. Between two runs it does nothing.
+#[derive(Debug)]
+pub struct Load {
+    shared: Arc<Shared>,
+    threads: Vec<Thread>,
+    mode: Mode,
+}
+
+/// A thread of a load: told how long a run's window is and when it begins, it answers what it measured.
+#[derive(Debug)]
+struct Thread {
+    orders: mpsc::Sender<(Duration, u64)>,
+    answers: mpsc::Receiver<io::Result<Measure>>,
+}
+
+impl Load {
+    /// Connects, makes every frame, and starts the threads. They end when this is dropped.
+    ///
+    /// # Errors
+    /// Where a connection cannot be made.
+    pub fn open(target: &Target, workload: Workload, parameters: &Parameters, seats: &Seats) -> io::Result<Self> {
+        let shape = parameters.batch_shape(wall_ms()).map_err(io::Error::other)?;
+        let batch: Arc<[u8]> = wire::batch_of(&shape).into();
+        let plans = plans(target, workload, parameters, &batch, seats.cores.len().max(1))?;
+        let count = plans.len();
+        let shared = Arc::new(Shared::new());
+        let mut threads = Vec::new();
+        for (index, plan) in plans.into_iter().enumerate() {
+            let worker = Worker::new(plan, Arc::clone(&shared), &target.topic, parameters, (index, count))?;
+            threads.push(Thread::start(worker, seats.cores.get(index).copied(), Arc::clone(&shared)));
+        }
+        Ok(Self { shared, threads, mode: parameters.mode })
+    }
+
+    /// One run, and what was measured in its window. `told` is called from this thread; where it answers `false`, the run
+    /// is given up. After an error this load is of no more use.
+    ///
+    /// # Errors
+    /// Where a connection ends, where the broker answers nothing for a minute, and where what it answers is no answer;
+    /// [`io::ErrorKind::Interrupted`] where it was given up. Kafka's own error codes are counted in [`Measure::errors`]
+    /// instead.
+    pub fn run(&mut self, timing: &Timing, told: &mut dyn FnMut(Moment) -> bool) -> io::Result<Measure> {
+        self.shared.prepare(timing.window);
+        // All threads are awake before anything is due.
+        let lead = if self.mode == Mode::Rate { LEAD } else { Duration::ZERO };
+        let start_ns = self.shared.now_ns() + ns(lead);
+        for thread in &self.threads {
+            // One that has ended says why below.
+            let _ended = thread.orders.send((timing.window, start_ns));
+        }
+        let whole = watch(&self.shared, timing, told);
+        let mut sum = Measure::new(timing.window);
+        let mut failed = None;
+        for thread in &self.threads {
+            match thread.answers.recv().map_err(|_| io::Error::other("a thread of the load has ended"))? {
+                Ok(measure) => sum.add(&measure),
+                Err(error) => failed = Some(error),
+            }
+        }
+        match failed {
+            Some(error) => Err(error),
+            None if !whole => Err(io::Error::from(io::ErrorKind::Interrupted)),
+            None => Ok(sum),
+        }
+    }
+}
+
+impl Thread {
+    fn start(mut worker: Worker, core: Option<usize>, shared: Arc<Shared>) -> Self {
+        let (orders, to_do) = mpsc::channel();
+        let (done, answers) = mpsc::channel();
+        thread::spawn(move || {
+            let mut settled = settle(core);
+            for (window, start_ns) in to_do {
+                let result = mem::replace(&mut settled, Ok(())).and_then(|()| worker.run(window, start_ns));
+                let failed = result.is_err();
+                if failed {
+                    shared.give_up();
+                }
+                if done.send(result).is_err() || failed {
+                    return;
+                }
+            }
+        });
+        Self { orders, answers }
+    }
+}
+
+/// A load of one run.
 ///
 /// # Errors
-/// Where a connection cannot be made or ends, where the broker answers nothing for a minute, and where what it answers is
-/// no answer; [`io::ErrorKind::Interrupted`] where it was given up. Kafka's own error codes are counted in
-/// [`Measure::errors`] instead.
+/// Those of [`Load::open`] and [`Load::run`].
 pub fn run(
     target: &Target,
     workload: Workload,
@@ -88,40 +175,7 @@ pub fn run(
     seats: &Seats,
     told: &mut dyn FnMut(Moment) -> bool,
 ) -> io::Result<Measure> {
-    let shape = parameters.batch_shape(wall_ms()).map_err(io::Error::other)?;
-    let batch: Arc<[u8]> = wire::batch_of(&shape).into();
-    let threads = seats.cores.len().max(1);
-    let plans = plans(target, workload, parameters, &batch, threads)?;
-    let threads = plans.len();
-    let shared = Arc::new(Shared::new(Instant::now() + Duration::from_millis(20), timing.window));
-    let mut handles = Vec::new();
-    for (index, plan) in plans.into_iter().enumerate() {
-        let schedule = Schedule::of(parameters, index, threads);
-        let clock = Arc::clone(&shared);
-        let worker = Worker::new(plan, clock, &target.topic, parameters, timing.window, schedule)?;
-        let (core, shared) = (seats.cores.get(index).copied(), Arc::clone(&shared));
-        handles.push(thread::spawn(move || {
-            let result = settle(core).and_then(|()| worker.run());
-            if result.is_err() {
-                shared.give_up();
-            }
-            result
-        }));
-    }
-    let whole = watch(&shared, timing, told);
-    let mut sum = Measure::new(timing.window);
-    let mut failed = None;
-    for handle in handles {
-        match handle.join().map_err(|_| io::Error::other("a thread of the load panicked"))? {
-            Ok(measure) => sum.add(&measure),
-            Err(error) => failed = Some(error),
-        }
-    }
-    match failed {
-        Some(error) => Err(error),
-        None if !whole => Err(io::Error::from(io::ErrorKind::Interrupted)),
-        None => Ok(sum),
-    }
+    Load::open(target, workload, parameters, seats)?.run(timing, told)
 }
 
 /// The calling thread's place: its core, and wakes to the nanosecond.
@@ -133,14 +187,19 @@ fn settle(core: Option<usize>) -> io::Result<()> {
 /// Starts the window when the warm-up is over, and tells of time passing until its end. Answers whether it came to that.
 fn watch(shared: &Shared, timing: &Timing, told: &mut dyn FnMut(Moment) -> bool) -> bool {
     let begun = Instant::now();
-    let mut from = None;
+    let before = (shared.bytes.load(Ordering::Relaxed), shared.requests.load(Ordering::Relaxed));
+    let mut from: Option<Instant> = None;
     let mut shown = Instant::now();
     loop {
-        thread::sleep(TICK);
+        // To the moment: a run may be shorter than a tick.
+        let ahead = from.map_or(timing.warm_up.saturating_sub(begun.elapsed()), |from| {
+            timing.window.saturating_sub(from.elapsed())
+        });
+        thread::sleep(if ahead.is_zero() { TICK } else { ahead.min(TICK) });
         if shared.given_up() {
             return false;
         }
-        let bytes = shared.bytes.load(Ordering::Relaxed);
+        let bytes = shared.bytes.load(Ordering::Relaxed) - before.0;
         let mut go_on = true;
         if from.is_none() && begun.elapsed() >= timing.warm_up && bytes >= timing.warm_up_bytes {
             go_on &= told(Moment::Begun);
@@ -152,7 +211,7 @@ fn watch(shared: &Shared, timing: &Timing, told: &mut dyn FnMut(Moment) -> bool)
         }
         if shown.elapsed() >= SHOW {
             shown = Instant::now();
-            let requests = shared.requests.load(Ordering::Relaxed);
+            let requests = shared.requests.load(Ordering::Relaxed) - before.1;
             go_on &= told(Moment::Passing { bytes, requests, elapsed: begun.elapsed() });
         }
         if !go_on {
@@ -167,5 +226,7 @@ fn wall_ms() -> i64 {
     i64::try_from(now.as_millis()).unwrap_or(0)
 }
 
+/// How long before its first request is due an open loop begins.
+const LEAD: Duration = Duration::from_millis(20);
 const TICK: Duration = Duration::from_millis(10);
 const SHOW: Duration = Duration::from_millis(200);

@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::connection::{Connection, Frame};
-use crate::bench::parameters::{Mode, Parameters, Workload};
+use crate::bench::parameters::{Parameters, Workload};
 use crate::bench::wire;
 
 /// Where a topic's partitions are led: `host:port` by partition, in the partitions' order.
@@ -155,39 +155,6 @@ impl Maker<'_> {
     }
 }
 
-/// When each request is due.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Schedule {
-    /// Nanoseconds between two requests of the whole load.
-    every_ns: f64,
-    /// The number of the next one, and how many threads take turns.
-    next: u64,
-    step: u64,
-}
-
-impl Schedule {
-    /// The share of one of `threads` threads, in a load of a fixed rate.
-    pub(super) fn of(parameters: &Parameters, thread: usize, threads: usize) -> Option<Self> {
-        let rate = parameters.rate_per_second.filter(|_| parameters.mode == Mode::Rate)?;
-        Some(Self { every_ns: 1e9 / rate, next: thread as u64, step: threads as u64 })
-    }
-
-    /// When the next one is due, in nanoseconds after the beginning.
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a schedule of less than 2^53 ns, which is 104 days, and none is negative"
-    )]
-    pub(super) fn due_ns(&self) -> u64 {
-        (self.next as f64 * self.every_ns) as u64
-    }
-
-    pub(super) fn advance(&mut self) {
-        self.next += self.step;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,21 +187,5 @@ mod tests {
         let firsts: Vec<i32> = lines.iter().map(|line| line.partitions[0]).collect();
         assert_eq!(firsts, [0, 1, 2, 0]);
         assert!(lines.iter().all(|line| line.partitions.len() == 3));
-    }
-
-    #[test]
-    fn threads_share_a_schedule() {
-        let parameters = Parameters { mode: Mode::Rate, rate_per_second: Some(1000.0), ..Parameters::default() };
-        let mut all: Vec<u64> = Vec::new();
-        for thread in 0..3 {
-            let mut schedule = Schedule::of(&parameters, thread, 3).expect("a rate");
-            for _ in 0..4 {
-                all.push(schedule.due_ns());
-                schedule.advance();
-            }
-        }
-        all.sort_unstable();
-        let expected: Vec<u64> = (0..12).map(|number| number * 1_000_000).collect();
-        assert_eq!(all, expected);
     }
 }

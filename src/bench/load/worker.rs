@@ -1,21 +1,23 @@
 //! One thread of a load: it waits for its sockets and its schedule, and for nothing else.
 //!
-//! **Invariants.** 1. In a closed loop a connection has at most `in_flight` requests under way. 2. In an open loop every
-//! due request is sent, however late, and counted from when it was due. 3. After the window nothing new is sent; an open
-//! loop then waits for every answer that it is owed.
+//! **Invariants.** 1. A connection has at most `in_flight` requests under way in a closed loop, `in_flight_at_rate` in an
+//! open one. 2. In an open loop every due request is sent, however late, and counted from when it was due. 3. After the
+//! window nothing new is sent, and every answer that is owed is waited for, so that a run leaves nothing to the next one;
+//! only the long poll of a consumer beside producers may stay under way.
 
 use std::collections::VecDeque;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use std::{io, mem};
 
 use rustix::event::{Timespec, epoll};
 
 use super::clock::{Shared, Window, thread_cpu};
 use super::connection::{Connection, Frame};
 use super::measure::Measure;
-use super::plan::{Plan, Request, Schedule};
+use super::plan::{Plan, Request};
+use super::schedule::Schedule;
 use crate::bench::parameters::{Mode, Parameters};
 use crate::bench::wire;
 use crate::protocol::ErrorCode;
@@ -28,6 +30,8 @@ pub(super) struct Worker {
     poller: std::os::fd::OwnedFd,
     producers: Vec<Producer>,
     consumers: Vec<Consumer>,
+    /// Which of how many threads this is.
+    place: (usize, usize),
     schedule: Option<Schedule>,
     turn: usize,
     /// When each batch of each partition was due, where consumers want to know. By partition, in the order sent.
@@ -42,16 +46,24 @@ struct Producer {
     next: usize,
     /// Due and not begun, in an open loop.
     waiting: VecDeque<u64>,
-    /// Sent or being sent, not answered: when each was due, and which it is.
-    owed: VecDeque<(u64, usize)>,
+    /// Sent or being sent, not answered.
+    owed: VecDeque<Owed>,
+}
+
+/// A request that is to be answered: when it was due, when it was handed to the socket, and which of the connection's it is.
+struct Owed {
+    due: u64,
+    sent: u64,
+    number: usize,
 }
 
 struct Consumer {
     connection: Connection,
     /// The partitions it reads, and where it is in each.
     positions: Vec<(i32, i64)>,
-    /// When the Fetch under way was sent.
+    /// When the Fetch under way was sent, and whether there is one.
     asked_ns: u64,
+    asked: bool,
     request: Vec<u8>,
 }
 
@@ -61,8 +73,7 @@ impl Worker {
         shared: Arc<Shared>,
         topic: &str,
         parameters: &Parameters,
-        window: Duration,
-        schedule: Option<Schedule>,
+        place: (usize, usize),
     ) -> io::Result<Self> {
         let poller = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let producers: Vec<Producer> = plan
@@ -81,7 +92,7 @@ impl Worker {
             .into_iter()
             .map(|(connection, partitions)| {
                 let positions = partitions.into_iter().map(|partition| (partition, 0)).collect();
-                Consumer { connection, positions, asked_ns: 0, request: Vec::new() }
+                Consumer { connection, positions, asked_ns: 0, asked: false, request: Vec::new() }
             })
             .collect();
         let sockets = producers.iter().map(|producer| &producer.connection);
@@ -96,21 +107,28 @@ impl Worker {
             poller,
             producers,
             consumers,
-            schedule,
+            place,
+            schedule: None,
             turn: 0,
             due: vec![Vec::new(); if plan.matches { partitions } else { 0 }],
-            measure: Measure::new(window),
+            measure: Measure::new(Duration::ZERO),
             last_answer_ns: 0,
         })
     }
 
-    /// Runs to the window's end.
-    pub(super) fn run(mut self) -> io::Result<Measure> {
+    /// Runs to the end of a window of this length; an open loop begins at `start_ns`.
+    pub(super) fn run(&mut self, window: Duration, start_ns: u64) -> io::Result<Measure> {
+        self.measure = Measure::new(window);
+        self.schedule = Schedule::of(&self.parameters, self.place, start_ns);
+        self.turn = 0;
+        self.last_answer_ns = self.shared.now_ns();
         let mut events = Vec::with_capacity(self.producers.len() + self.consumers.len());
         let mut cpu_at_start = None;
         let mut busy = None;
         for index in 0..self.consumers.len() {
-            self.ask(index)?;
+            if !self.consumers[index].asked {
+                self.ask(index)?;
+            }
         }
         loop {
             let (now, window) = (self.shared.now_ns(), self.shared.window());
@@ -140,23 +158,18 @@ impl Worker {
             self.measure.busy = cpu;
             self.measure.wall = Duration::from_nanos(wall);
         }
-        Ok(self.measure)
+        Ok(mem::replace(&mut self.measure, Measure::new(Duration::ZERO)))
     }
 
-    /// Whether everything that the window promised has come. A closed loop promises nothing.
+    /// Whether everything has come that this run asked for.
     fn is_done(&mut self, now: u64, window: Window) -> bool {
-        let Some(schedule) = &self.schedule else { return true };
-        if schedule.due_ns() < window.to {
+        if self.schedule.as_ref().is_some_and(|schedule| schedule.due_ns() < window.to) {
             return false;
         }
         let owed = self.producers.iter().any(|producer| !producer.owed.is_empty() || !producer.waiting.is_empty());
-        let unread = self.consumers.iter().any(|consumer| {
-            consumer.positions.iter().any(|(partition, offset)| {
-                let sent = self.due.get(index_of(*partition)).map_or(0, Vec::len);
-                offset / self.records_per_batch() < i64::try_from(sent).unwrap_or(0)
-            })
-        });
-        if !owed && !unread {
+        let asked = self.producers.is_empty() && self.consumers.iter().any(|consumer| consumer.asked);
+        let unread = self.schedule.is_some() && self.is_unread();
+        if !(owed || asked || unread) {
             return true;
         }
         let given_up = now > window.to.saturating_add(DRAIN_NS);
@@ -166,6 +179,16 @@ impl Worker {
             *self.measure.errors.entry("no answer within 30 s".to_owned()).or_default() += missing.max(1) as u64;
         }
         given_up
+    }
+
+    /// Whether a consumer has not read all that was sent. A closed loop is not asked: its consumers may be far behind.
+    fn is_unread(&self) -> bool {
+        self.consumers.iter().any(|consumer| {
+            consumer.positions.iter().any(|(partition, offset)| {
+                let sent = self.due.get(index_of(*partition)).map_or(0, Vec::len);
+                offset / self.records_per_batch() < i64::try_from(sent).unwrap_or(0)
+            })
+        })
     }
 
     fn check_patience(&self, now: u64) -> io::Result<()> {
@@ -178,7 +201,7 @@ impl Worker {
 
     /// Sends what may be sent now. Answers how long nothing more is due.
     fn send(&mut self, now: u64, window: Window) -> io::Result<u64> {
-        let Some(mut schedule) = self.schedule else {
+        let Some(mut schedule) = self.schedule.take() else {
             // A closed loop sends when it is answered; this is how it begins.
             if now < window.to && self.turn == 0 {
                 self.turn = 1;
@@ -208,25 +231,29 @@ impl Worker {
     /// Sends on one connection whatever may go out.
     fn fill(&mut self, index: usize) -> io::Result<()> {
         let acknowledged = self.parameters.acks != "0";
+        let limit = match self.parameters.mode {
+            Mode::Rate => self.parameters.in_flight_at_rate.unwrap_or(usize::MAX),
+            Mode::Saturate => self.parameters.in_flight,
+        };
         let producer = &mut self.producers[index];
         loop {
             if !producer.connection.is_sending() {
                 let now = self.shared.now_ns();
-                let due = if self.parameters.mode == Mode::Rate {
-                    let Some(due) = producer.waiting.pop_front() else { break };
-                    due
-                } else if producer.owed.len() < self.parameters.in_flight && now < self.shared.window().to {
-                    now
-                } else {
+                if producer.owed.len() >= limit {
                     break;
+                }
+                let due = match self.parameters.mode {
+                    Mode::Rate => producer.waiting.pop_front(),
+                    Mode::Saturate => (now < self.shared.window().to).then_some(now),
                 };
+                let Some(due) = due else { break };
                 let number = producer.next;
                 producer.next = (number + 1) % producer.requests.len();
                 let request = &producer.requests[number];
                 if !self.due.is_empty() {
                     request.partitions.iter().for_each(|partition| self.due[index_of(*partition)].push(due));
                 }
-                producer.owed.push_back((due, number));
+                producer.owed.push_back(Owed { due, sent: now, number });
                 producer.connection.begin(request.frame.clone());
             }
             if !producer.connection.flush()? {
@@ -245,16 +272,19 @@ impl Worker {
         let now = self.shared.now_ns();
         self.last_answer_ns = now;
         let producer = &mut self.producers[index];
-        if let Some((due, number)) = producer.owed.pop_front() {
-            let request = Arc::clone(&producer.requests[number]);
-            self.count(&request, due, now);
+        if let Some(owed) = producer.owed.pop_front() {
+            let request = Arc::clone(&producer.requests[owed.number]);
+            self.count(&request, &owed, now);
         }
     }
 
-    fn count(&mut self, request: &Request, due: u64, now: u64) {
+    fn count(&mut self, request: &Request, owed: &Owed, now: u64) {
         let window = self.shared.window();
         let shown = self.consumers.is_empty();
-        self.measure.acknowledged(window, due, now, request.records, request.bytes, shown);
+        self.measure.acknowledged(window, owed.due, now, request.records, request.bytes, shown);
+        if self.parameters.mode == Mode::Rate {
+            self.measure.served(window, owed.due, owed.sent, now);
+        }
         self.shared.bytes.fetch_add(request.bytes, Ordering::Relaxed);
         self.shared.requests.fetch_add(1, Ordering::Relaxed);
     }
@@ -281,11 +311,11 @@ impl Worker {
                 self.last_answer_ns = now;
                 let answers = answers.ok_or_else(|| strange("a Produce answer that is none"))?;
                 let producer = &mut self.producers[index];
-                let (due, number) = producer.owed.pop_front().ok_or_else(|| strange("an answer to no request"))?;
-                let request = Arc::clone(&producer.requests[number]);
+                let owed = producer.owed.pop_front().ok_or_else(|| strange("an answer to no request"))?;
+                let request = Arc::clone(&producer.requests[owed.number]);
                 match answers.iter().find(|(_, error, _)| *error != 0) {
                     Some((_, error, _)) => self.measure.error(&error_name(*error)),
-                    None => self.count(&request, due, now),
+                    None => self.count(&request, &owed, now),
                 }
             }
             if !more {
@@ -299,7 +329,7 @@ impl Worker {
         self.consumers[index].connection.flush()?;
         loop {
             let more = self.consumers[index].connection.receive()?;
-            if self.take_answer(index)? {
+            if self.take_answer(index)? && (self.schedule.is_some() || self.shared.now_ns() < self.shared.window().to) {
                 self.ask(index)?;
             }
             if !more {
@@ -312,6 +342,7 @@ impl Worker {
     fn take_answer(&mut self, index: usize) -> io::Result<bool> {
         let consumer = &mut self.consumers[index];
         let Some(frame) = consumer.connection.frame()? else { return Ok(false) };
+        consumer.asked = false;
         let (now, window) = (self.shared.now_ns(), self.shared.window());
         let (error, found) = wire::fetch_answers(frame).ok_or_else(|| strange("a Fetch answer that is none"))?;
         if error != 0 {
@@ -361,6 +392,7 @@ impl Worker {
         let asked = if self.producers.is_empty() { &consumer.positions[..1] } else { &consumer.positions };
         wire::fetch_into(&mut consumer.request, &self.topic, asked, wait_ms, bytes);
         consumer.asked_ns = self.shared.now_ns();
+        consumer.asked = true;
         consumer.connection.begin(Frame { head: consumer.request.as_slice().into(), batch: Arc::from([]) });
         if !consumer.connection.flush()? {
             return Err(strange("a broker that does not take a Fetch request"));

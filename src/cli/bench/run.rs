@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{floor, table};
+use crate::bench::arrivals::Arrivals;
 use crate::bench::compare;
 use crate::bench::counts::Program;
 use crate::bench::floor as bench_floor;
@@ -107,6 +108,10 @@ struct Numbers {
     /// Requests a second: at fixed moments, whatever the answers do.
     #[arg(long, value_name = "REQUESTS", help_heading = "Numbers of the rows")]
     rate: Option<f64>,
+    /// Requests at recorded moments: a file of seconds, one moment a line, followed again and again. What a real
+    /// producer did, bursts and all, in place of even moments.
+    #[arg(long, value_name = "FILE", conflicts_with = "rate", help_heading = "Numbers of the rows")]
+    arrivals: Option<PathBuf>,
     /// Bytes of each record's value.
     #[arg(long, value_name = "BYTES", help_heading = "Numbers of the rows")]
     record_bytes: Option<usize>,
@@ -122,7 +127,8 @@ struct Numbers {
     /// Connections that produce, or in a catch-up those that fetch.
     #[arg(long, value_name = "COUNT", help_heading = "Numbers of the rows")]
     connections: Option<usize>,
-    /// Requests under way on each connection.
+    /// Requests under way on each connection at most; a row at a fixed rate has no limit unless it is given one here, and
+    /// counts what waits for its turn from when it was due.
     #[arg(long, value_name = "COUNT", help_heading = "Numbers of the rows")]
     in_flight: Option<usize>,
     /// Consumers, each of which reads everything.
@@ -146,6 +152,11 @@ struct Numbers {
 }
 
 impl Numbers {
+    fn arrivals(&self) -> Result<Option<Arrivals>, Ended> {
+        let Some(path) = &self.arrivals else { return Ok(None) };
+        Arrivals::read(path).map(Some).map_err(|error| Ended::Usage(format!("--arrivals {}: {error}", path.display())))
+    }
+
     fn apply(&self, plan: &mut Plan) {
         fn put<T: Clone>(to: &mut T, from: Option<&T>) {
             if let Some(value) = from {
@@ -162,6 +173,7 @@ impl Numbers {
         put(&mut row.partitions_per_request, self.partitions_per_request.as_ref());
         put(&mut row.connections, self.connections.as_ref());
         put(&mut row.in_flight, self.in_flight.as_ref());
+        row.in_flight_at_rate = self.in_flight.or(row.in_flight_at_rate);
         put(&mut row.consumers, self.consumers.as_ref());
         put(&mut row.fetch_bytes, self.fetch_bytes.as_ref());
         put(&mut row.acks, self.acks.as_ref());
@@ -237,8 +249,12 @@ fn chosen(args: &RunArgs) -> Result<Vec<Step>, Ended> {
         return Err(Ended::Usage(format!("there is no row {unknown:?}; there are {}", names.join(", "))));
     }
     steps.retain(|step| args.rows.is_empty() || args.rows.contains(&step.plan.name));
+    let arrivals = args.numbers.arrivals()?;
     for step in &mut steps {
         args.numbers.apply(&mut step.plan);
+        if let Some(arrivals) = &arrivals {
+            step.plan.parameters.follow(arrivals.clone());
+        }
         if step.plan.parameters.rate_per_second.is_some() {
             step.rate_of = None;
         }
