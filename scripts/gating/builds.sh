@@ -26,15 +26,15 @@ build() {
 find_tools() {
   local folder="$1" tool lib
   mkdir -p "$folder/bin"
-  lib="$folder/root/usr/lib/$(uname -m)-linux-gnu"
+  lib="$folder/unpacked/usr/lib/$(uname -m)-linux-gnu"
   for tool in valgrind strace; do
     if command -v "$tool" >/dev/null || [ -x "$folder/bin/$tool" ]; then continue; fi
     command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || { say "no $tool, and no apt-get to fetch it"; continue; }
     unpack "$folder" "$tool" || { say "no $tool: apt-get download failed, see $folder/apt.log"; continue; }
     # Wrappers, so that nobody else needs to know where these lie. What is traced must not get their libraries.
     case "$tool" in
-      valgrind) printf '#!/bin/sh\nVALGRIND_LIB="%s" exec "%s" "$@"\n' "$(valgrind_lib "$folder")" "$folder/root/usr/bin/valgrind" ;;
-      strace) printf '#!/bin/sh\nLD_LIBRARY_PATH="%s" exec "%s" -E LD_LIBRARY_PATH "$@"\n' "$lib" "$folder/root/usr/bin/strace" ;;
+      valgrind) printf '#!/bin/sh\nVALGRIND_LIB="%s" exec "%s" "$@"\n' "$(valgrind_lib "$folder")" "$folder/unpacked/usr/bin/valgrind" ;;
+      strace) printf '#!/bin/sh\nLD_LIBRARY_PATH="%s" exec "%s" -E LD_LIBRARY_PATH "$@"\n' "$lib" "$folder/unpacked/usr/bin/strace" ;;
     esac >"$folder/bin/$tool"
     chmod +x "$folder/bin/$tool"
     "$folder/bin/$tool" --version >/dev/null || { say "no $tool: the unpacked program does not run"; rm "$folder/bin/$tool"; }
@@ -48,18 +48,18 @@ unpack() {
     valgrind) wanted="valgrind" ;;
     strace) wanted="strace libunwind8 liblzma5" ;;
   esac
-  mkdir -p "$folder/debs/$tool" "$folder/root"
+  mkdir -p "$folder/debs/$tool" "$folder/unpacked"
   # shellcheck disable=SC2086 # several packages
   download() { (cd "$folder/debs/$tool" && apt-get -qq download $wanted) >"$folder/apt.log" 2>&1; }
   download || { apt-get -qq update >>"$folder/apt.log" 2>&1; download; } || return 1
   local package
-  for package in "$folder/debs/$tool"/*.deb; do dpkg-deb -x "$package" "$folder/root" || return 1; done
+  for package in "$folder/debs/$tool"/*.deb; do dpkg-deb -x "$package" "$folder/unpacked" || return 1; done
 }
 
 # Debian moved it once.
 valgrind_lib() {
   local found
-  for found in "$1/root/usr/libexec/valgrind" "$1/root/usr/lib/$(uname -m)-linux-gnu/valgrind"; do
+  for found in "$1/unpacked/usr/libexec/valgrind" "$1/unpacked/usr/lib/$(uname -m)-linux-gnu/valgrind"; do
     if [ -d "$found" ]; then echo "$found"; fi
   done | head -n 1
 }
