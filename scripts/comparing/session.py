@@ -184,8 +184,8 @@ class Session:
         row_made = self.store.read(made)
         if code != 0 or row_made is None:
             raise RunFailed(f"`ringmain bench` ended with {code}; it said\n{machine.tail(log)}")
-        if strict and (row_made["errors"] or not row_made["requests"]):
-            raise RunFailed(f"{row_made['requests']} requests were answered, errors: {row_made['errors']}")
+        if strict and (fault := no_figure(row_made)):
+            raise RunFailed(fault)
         return row_made
 
     def files(self):
@@ -217,6 +217,15 @@ def chosen_rows(options, brokers):
         say(f"{BEST} is run too: other rows take their rate from it")
         keys.append(BEST)
     return [row for row in ROWS.values() if row.key in keys], notes
+
+
+def no_figure(row):
+    """Why a run says nothing of its broker, or None."""
+    if row["errors"] or not row["requests"]:
+        return f"{row['requests']} requests were answered, errors: {row['errors']}"
+    if not row["bytes"]:
+        return f"{row['requests']} requests were answered, and no answer was about a single record"
+    return None
 
 
 def figures(row):

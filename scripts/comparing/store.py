@@ -1,9 +1,9 @@
 """What has been measured, on disk: a second start goes on where the first ended.
 
-    target/compare/runs/COMMIT-PROGRAM/ROW-HASH/BROKER-HASH/r1t2.json     one run: the report of `ringmain bench`
-    target/compare/runs/COMMIT-PROGRAM/ROW-HASH/BROKER-HASH/cannot        why this broker does not do this row
+    target/compare/runs/PROGRAM/ROW-HASH/BROKER-HASH/r1t2.json     one run: the report of `ringmain bench`
+    target/compare/runs/PROGRAM/ROW-HASH/BROKER-HASH/cannot        why this broker does not do this row
 
-The hashes are of everything that the figure depends on: the row's flags, seconds and cores; the broker's settings.
+PROGRAM is the build; the hashes are of everything that the figure depends on: the row's flags, seconds and cores; the broker's settings.
 """
 import hashlib
 import json
@@ -12,13 +12,19 @@ import os
 from machine import WORK
 
 
+def build_of(program):
+    """Which build a program is."""
+    return hashlib.sha256(program.read_bytes()).hexdigest()[:8]
+
+
 def digest(*parts):
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
 class Store:
-    def __init__(self, program, commit):
-        self.identity = f"{commit}-{hashlib.sha256(program.read_bytes()).hexdigest()[:8]}"
+    def __init__(self, program):
+        # Not by commit: one that changes no program takes nothing away from what was measured.
+        self.identity = build_of(program)
         self.place = WORK / "runs" / self.identity
 
     def folder(self, row, broker, numbers):

@@ -66,7 +66,7 @@ class Comparison(unittest.TestCase):
         options = types.SimpleNamespace(server_core=core, load_core=core, data=self.scratch / "data", rows=list(rows), rounds=rounds,
                                         seconds=seconds, warm_up=1.0, warming=1.0, ringmain=self.program, command=[])
         with contextlib.redirect_stdout(io.StringIO()):
-            made = session.Session(options, [kind(options) for kind in kinds], store.Store(self.program, "commit"))
+            made = session.Session(options, [kind(options) for kind in kinds], store.Store(self.program))
         made.bench = lambda *arguments, **more: self.bench(made, *arguments, **more)
         return made
 
@@ -151,6 +151,12 @@ class Comparison(unittest.TestCase):
         self.failing = {("catch-up", "ringmain")}
         with self.assertRaisesRegex(Wanting, "failed twice"):
             self.go(self.session([listener("ringmain")], rows=["catch-up"]))
+
+    def test_answers_without_records_are_no_figure(self):
+        good = {"requests": 10, "bytes": 1000, "errors": {}}
+        self.assertIsNone(session.no_figure(good))
+        for wrong, said in (({"requests": 0}, "0 requests"), ({"errors": {"NOT_LEADER": 1}}, "NOT_LEADER"), ({"bytes": 0}, "single record")):
+            self.assertIn(said, session.no_figure({**good, **wrong}))
 
     def test_a_failure_that_does_not_come_back_is_forgotten(self):
         failures = iter([True])
