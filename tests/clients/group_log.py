@@ -63,7 +63,9 @@ class EventLog:
     def __init__(self, log_path, records):
         self.log_path, self.records = log_path, records
         self.file, self.rest = None, ""
-        self.deliveries, self.assignments, self.errors = [], [], []
+        self.deliveries, self.assignments, self.assigned_at, self.errors = [], [], [], []
+        # {partition: next offset} of what is delivered, and neither committed nor taken away since: what a clean end commits.
+        self.pending = {}
         # (time, {partition: next offset}) of commits begun, and of those that the broker acknowledged.
         self.tried, self.committed = [], []
         self.member_pid = None
@@ -86,11 +88,18 @@ class EventLog:
             if (number := self.records.numbers.get(record)) is None:
                 raise AssertionError(f"{self.log_path}: nobody sent what is at {partition}:{offset}: {record[:300]}")
             self.deliveries.append(Delivery(int(time), int(partition), int(offset), number))
+            self.pending[int(partition)] = int(offset) + 1
         elif kind in "TC":
             offsets = {int(partition): int(offset) for partition, offset in (word.split(":") for word in words.split())}
             (self.tried if kind == "T" else self.committed).append((int(time), offsets))
+            if kind == "T":
+                self.pending = {partition: offset for partition, offset in self.pending.items() if offsets.get(partition) != offset}
         elif kind == "A":
             self.assignments.append([int(partition) for partition in words.split()])
+            self.assigned_at.append(int(time))
+        elif kind == "V":
+            for partition in words.split():
+                self.pending.pop(int(partition), None)
         elif kind == "P":
             self.member_pid = int(words)
         elif kind == "E":
@@ -131,7 +140,7 @@ class Member(EventLog):
         """A clean end: it commits and leaves."""
         self.process.terminate()
         try:
-            code = self.process.wait(30)
+            code = self.process.wait(90)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"{self.story()}\ndoes not end") from None
         self.read()
@@ -155,20 +164,22 @@ def seen(members):
     return {delivery.number for member in members for delivery in member.deliveries}
 
 
-def committed_ends(members):
-    """How far each partition is committed: {partition: next offset}."""
-    ends = {}
-    for member in members:
-        for _, offsets in member.committed:
-            for partition, offset in offsets.items():
-                ends[partition] = max(offset, ends.get(partition, 0))
-    return ends
-
-
 def last_committed(member):
-    """What one member has said last of each partition: {partition: next offset}. A member that was given a partition again
+    """What one member was last told of each partition: {partition: next offset}. A member that was given a partition again
     may commit less than it had: the last word is what counts, as in the coordinator."""
     return {partition: offset for _, offsets in member.committed for partition, offset in offsets.items()}
+
+
+def possible_commits(member):
+    """What the coordinator may have from a member that was killed: {partition: offsets}, None for nothing. That is what it was
+    last told, and whatever it has tried since: such a commit is taken, or not, and nobody lives to write down which."""
+    told = {partition: (time, offset) for time, offsets in member.committed for partition, offset in offsets.items()}
+    possible = {partition: {offset} for partition, (_, offset) in told.items()}
+    for time, offsets in member.tried:
+        for partition, offset in offsets.items():
+            if time >= told.get(partition, (0,))[0]:
+                possible.setdefault(partition, {None}).add(offset)
+    return possible
 
 
 def delivered_ends(members):
@@ -216,7 +227,8 @@ def check_starts(members, commits_are_told):
     """Nothing twice but what was not committed.
 
     Every place where a member begins is one that some member tried to commit, or the beginning; and it lies not below a
-    commit that was acknowledged before. `commits_are_told`: the logs tell all commits.
+    commit that was acknowledged before the member was assigned anything: only then does it ask where to begin, and what is
+    acknowledged between that and the first delivery comes too late for it. `commits_are_told`: the logs tell all commits.
     """
     tried, acknowledged = collections.defaultdict(set), collections.defaultdict(list)
     for member in members:
@@ -228,7 +240,8 @@ def check_starts(members, commits_are_told):
                 acknowledged[partition].append((time, offset))
     for member in members:
         for start in starts(member):
-            committed = max((offset for time, offset in acknowledged[start.partition] if time < start.time), default=0)
+            asked = max((time for time in member.assigned_at if time <= start.time), default=start.time)
+            committed = max((offset for time, offset in acknowledged[start.partition] if time < asked), default=0)
             what = f"{member.log_path}: partition {start.partition} begins at {start.offset}"
             if start.offset < committed:
                 raise AssertionError(f"{what}, which was committed before up to {committed}")

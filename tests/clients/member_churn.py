@@ -6,12 +6,10 @@ is the full size; CI runs a small one.
 """
 import dataclasses
 import os
-import pathlib
 import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import unittest
@@ -199,23 +197,11 @@ class Churn:
             process.kill()
 
 
-def quiet_port():
-    """A free port that no outgoing connection is given: one of the many that look for the killed node would take it."""
-    lowest = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    while True:
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", random.randrange(max(1024, lowest - 12000), lowest)))
-                return probe.getsockname()[1]
-            except OSError:
-                pass
-
-
 @unittest.skipUnless(PROGRAM.exists(), "the Go members are not here")
 class MemberChurn(ClientTest):
     maxDiff = None
 
-    def start_node(self, port):
+    def start_node(self, port=None):
         return Node(self.data, "--shards", "2", "--memory", "256M", "--set", "group.initial.rebalance.delay.ms=500",
                     "--set", f"num.partitions={PARTITIONS}", port=port)
 
@@ -223,7 +209,7 @@ class MemberChurn(ClientTest):
         logs = RUN / "member-churn"
         shutil.rmtree(logs, ignore_errors=True)
         logs.mkdir(parents=True)
-        node = self.start_node(quiet_port())
+        node = self.start_node()
         churn = Churn(self.start_node, node.port, logs)
         churn.node = node
         try:

@@ -114,10 +114,13 @@ class Started:
             if not self.alive():
                 raise BuildFailed(f"{self.side} ended with {self.process.returncode} at its start, see {self.log}")
             try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return
+                with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+                    # Polled before anybody listens, the kernel may once connect a socket to itself.
+                    if connection.getsockname() != connection.getpeername():
+                        return
             except OSError:
-                time.sleep(0.05)
+                pass
+            time.sleep(0.05)
         self.__exit__()
         raise BuildFailed(f"{self.side} did not answer within {START_SECONDS} s, see {self.log}")
 

@@ -1,6 +1,7 @@
 """A node under test: started over a directory, watched through its log, stopped or killed by its own process id."""
 import os
 import pathlib
+import random
 import re
 import signal
 import socket
@@ -13,10 +14,25 @@ BINARY = pathlib.Path(os.environ.get("RINGMAIN_BIN", ROOT / "target/release/ring
 WORK = pathlib.Path(os.environ.get("ROOT_TEST_DIR", ROOT / "target/root-tests"))
 
 
+# Below what the kernel gives to outgoing connections. Linux's own default begins at 32768.
+EPHEMERAL = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+PORTS = range(EPHEMERAL - 12_000, EPHEMERAL) if EPHEMERAL > 14_000 else range(2_000, 65_536)
+GIVEN = set()
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody has, that this process is not given again, and that no outgoing connection is given: one of the many
+    that look for a killed node would take it, and the node could not come back."""
+    while True:
+        port = random.choice(PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in GIVEN:
+            GIVEN.add(port)
+            return port
 
 
 class Node:
