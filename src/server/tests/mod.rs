@@ -195,6 +195,7 @@ fn body(kind: u8, number: usize, len: usize) -> Vec<u8> {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "another thread is what this is about")]
 fn a_line_that_another_thread_comes_to_first_is_logged_here_too() {
     fn say() {
         tracing::warn!("here it is");
