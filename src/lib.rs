@@ -21,8 +21,8 @@
 //!      commit journal + segment files, O_DIRECT, overwrites only; up to 3 windows in flight, one flush each
 //! ```
 //!
-//! Housekeeping (a glommio executor on its own thread) does whatever may block: preparing segments, opening, renaming,
-//! deleting, checkpoints, decoding a batch for an offset by time. Another thread answers HTTP (metrics, health) from what the
+//! Housekeeping (a few threads, one of them a glommio executor that writes the zeros of new segments) does whatever may block:
+//! preparing segments, opening, renaming, deleting, checkpoints, decoding a batch for an offset by time. Another thread answers HTTP (metrics, health) from what the
 //! shards have written down of themselves.
 //!
 //! # Layers

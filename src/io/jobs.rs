@@ -1,4 +1,4 @@
-//! What the housekeeping thread does with plain, blocking system calls: everything but the writing of zeros.
+//! What housekeeping does with plain, blocking system calls: everything but the zeros of files for direct writes.
 //!
 //! Each function runs on a thread where waiting is allowed. Durability is part of each job, as [`Job`] says: where it says
 //! no other, a name that was made, changed or removed is flushed in its directory before the job is answered.
@@ -171,6 +171,9 @@ pub(super) fn allocate(file: &impl AsFd, range: &Range<u64>) -> io::Result<()> {
 
 /// Zeros through the page cache, for files that are not opened for direct writes: small ones, in tests and tools.
 fn write_zeros(file: &File, range: &Range<u64>) -> io::Result<()> {
+    if file.is_direct() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a sequence of jobs writes no zeros to a direct file"));
+    }
     allocate(file, range)?;
     let plain = fs::File::from(file.as_fd().try_clone_to_owned()?);
     let zeros = [0_u8; 4096];

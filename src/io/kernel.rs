@@ -1,4 +1,4 @@
-//! The production [`Env`]: one io_uring per shard, plus the housekeeping thread.
+//! The production [`Env`]: one io_uring per shard, plus housekeeping.
 //!
 //! Made by [`super::pump`] on the shard's own thread, once, and driven by it: the layers above submit and poll through
 //! [`super::Runtime`], the pump calls `Kernel::enter` once a turn. Everything that is submitted during a turn goes into

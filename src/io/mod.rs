@@ -162,7 +162,7 @@ pub enum Op<E: Env> {
         /// The socket.
         socket: E::Socket,
     },
-    /// Whatever may block, done by the housekeeping thread.
+    /// Whatever may block, done by housekeeping.
     Job(Job<E>),
 }
 
@@ -186,7 +186,7 @@ pub enum Prepare {
     Allocate,
 }
 
-/// Work that may block: done by the housekeeping thread (glommio), reported like any other operation.
+/// Work that may block: done by housekeeping, reported like any other operation.
 pub enum Job<E: Env> {
     /// Opens a file: [`Output::File`]. Where it makes the file, the name is durable in its directory.
     Open(PathBuf, OpenHow),
@@ -228,7 +228,8 @@ pub enum Job<E: Env> {
     TotalBytes(PathBuf),
     /// Pure computation that is too long for a shard: [`Output::Any`].
     Compute(Compute),
-    /// Several jobs one after another, ended by the first that fails; answers the last one's output.
+    /// Several jobs one after another, ended by the first that fails; answers the last one's output. Zeros for a file that is
+    /// opened for direct writes are not among them.
     Sequence(Vec<Job<E>>),
 }
 

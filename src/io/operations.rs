@@ -154,7 +154,7 @@ impl Operations {
             Op::Recv { socket, buf: None } => State::Readable { socket },
             Op::Send { socket, parts } => State::Send { socket, parts, done: 0 },
             Op::Writable { socket } => State::Writable { socket },
-            Op::Job(_) => unreachable!("the kernel gives jobs to the housekeeping thread"),
+            Op::Job(_) => unreachable!("the kernel gives jobs to housekeeping"),
         };
         let slot = self.take_slot(token, state);
         self.submit(slot, false);

@@ -76,8 +76,8 @@ pub enum Error {
     /// io_uring cannot be used here.
     #[error(transparent)]
     Blocked(#[from] probe::Blocked),
-    /// The housekeeping thread could not be started.
-    #[error("the housekeeping thread could not be started: {0}")]
+    /// Housekeeping could not be started.
+    #[error("housekeeping could not be started: {0}")]
     Housekeeping(#[source] io::Error),
     /// A thread or ring could not be made.
     #[error("shard {} could not be started: {source}", shard.0)]

@@ -107,7 +107,7 @@ impl<E: Env> Runtime<E> {
         self.submit(Op::Flush { file: file.clone() }).await.result.map(drop)
     }
 
-    /// Does a job on the housekeeping thread.
+    /// Has a job done by housekeeping.
     pub async fn job(self: &Rc<Self>, job: Job<E>) -> io::Result<Output<E>> {
         let done = self.submit(Op::Job(job)).await;
         done.result?;
@@ -117,7 +117,7 @@ impl<E: Env> Runtime<E> {
         }
     }
 
-    /// Runs a pure computation on the housekeeping thread.
+    /// Has a pure computation run by housekeeping.
     pub async fn compute<T: Send + 'static>(
         self: &Rc<Self>,
         work: impl FnOnce() -> T + Send + 'static,

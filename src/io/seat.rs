@@ -1,4 +1,4 @@
-//! What other threads may touch of a shard: its wake, and the answers of the housekeeping thread.
+//! What other threads may touch of a shard: its wake, and the answers of housekeeping.
 //!
 //! One seat per shard, made before the shards start and known to all of them. A waker first says what happened (`MAIL`,
 //! `DONE`), then looks whether the shard sleeps; a shard first says that it sleeps, then looks whether something happened.

@@ -45,7 +45,7 @@ pub struct Totals {
     pub sleeps: u64,
     /// Turns of the pumps.
     pub turns: u64,
-    /// Jobs given to the housekeeping thread.
+    /// Jobs given to housekeeping.
     pub jobs: u64,
 }
 

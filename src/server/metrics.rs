@@ -89,7 +89,7 @@ const RING_COUNTERS: &[RingCounter] = &[
     ("ringmain_sendfiles_total", "Calls of sendfile.", |totals| totals.sendfiles),
     ("ringmain_shard_hops_total", "Messages to other shards: two for each request that hops.", |totals| totals.mails),
     ("ringmain_shard_wakes_total", "Wakes of another shard that took a system call.", |totals| totals.wakes),
-    ("ringmain_jobs_total", "Jobs given to the housekeeping thread.", |totals| totals.jobs),
+    ("ringmain_jobs_total", "Jobs given to housekeeping.", |totals| totals.jobs),
 ];
 
 fn rings(text: &mut Text, shards: &[Totals]) {

@@ -111,5 +111,5 @@ async fn write<E: Env>(rt: &Rc<Runtime<E>>, dir: &Path, name: &str, text: String
     written.map(drop).map_err(|error| Error::io("cannot write", path, error))
 }
 
-/// Logs whose files are written at a time: jobs on their way to the housekeeping thread.
+/// Logs whose files are written at a time: jobs on their way to housekeeping.
 const LOGS_AT_ONCE: usize = 256;

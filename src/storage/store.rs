@@ -585,7 +585,7 @@ async fn retention<E: Env>(store: Weak<Store<E>>, rt: Rc<Runtime<E>>, check_ms: 
 const THINNED_ENTRIES: u64 = 256;
 const THINNED_GAP_BYTES: u64 = 64 << 10;
 const THINNED_TIMES: usize = 256;
-/// Logs whose directories are made at a time: jobs on their way to the housekeeping thread.
+/// Logs whose directories are made at a time: jobs on their way to housekeeping.
 const MADE_AT_ONCE: usize = 256;
 /// So many logs are cheaper to make durable by one flush of the file system than each by itself.
 const TOGETHER_MIN: usize = 32;

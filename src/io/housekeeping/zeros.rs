@@ -1,53 +1,51 @@
-//! The housekeeping thread: a glommio executor for whatever may block.
+//! Zeros over what a segment will overwrite: a thread with glommio's direct files.
 //!
-//! Shards submit jobs; their answers come back through the `seat` of the shard, as completions like any other. The thread
-//! waits outside the executor, on an ordinary park, and enters it only while there is work: a glommio executor that
-//! sleeps counts as I/O wait, a parked thread does not. Zeros are written through glommio's direct files, in a queue with
-//! few shares, so that preparing segments does not starve the rest; everything else is a plain call on glommio's pool of
-//! blocking threads (see `jobs`).
+//! The workers leave ranges here. The thread waits for them on an ordinary park and enters glommio's executor only while it
+//! has some: an executor that sleeps counts as I/O wait, a parked thread does not.
 //!
-//! **Order.** None between jobs: who needs one waits, or submits a sequence. **Shutdown.** Jobs that were submitted are
-//! answered before the thread ends.
+//! **Invariant: nobody wakes the executor but its own reads and writes.** Where something has come to the latency ring of
+//! glommio 0.9 when it is about to run tasks, it runs none, takes that for having none, and sleeps with work at hand, until
+//! something else happens to come (glommio/glommio#53, mended in no release). What comes to that ring are wakes by other
+//! threads, those of its pool for blocking calls among them, its timer against long tasks, and what many completions at
+//! once set off. So no waker leaves the thread, blocking calls are made elsewhere, the timer is a year away, few writes are
+//! under way; and new ranges are looked for whenever a piece has been written.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::ops::Range;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{OnceLock, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::task::{Poll, Waker};
 use std::thread::{JoinHandle, Thread};
+use std::time::Duration;
 
-use crossbeam_queue::{ArrayQueue, SegQueue};
-use glommio::io::{DmaFile, OpenOptions};
-use glommio::{
-    GlommioError, Latency, LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement, Shares, TaskQueueHandle,
-};
+use crossbeam_queue::SegQueue;
+use glommio::io::{DmaBuffer, DmaFile, OpenOptions};
+use glommio::{GlommioError, LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
 
-use super::kernel::{File, Kernel};
-use super::seat::Seat;
-use super::{Back, Completion, Job, Output, Prepare, Token, jobs};
+use super::Answer;
+use crate::io::Output;
+use crate::io::kernel::File;
 
-/// Where shards leave jobs. Cloning counts; the thread ends when [`Running::stop`] says so.
+/// Where workers leave ranges.
 #[derive(Clone)]
-pub(super) struct Housekeeping(Arc<Shared>);
+pub(super) struct Zeros(Arc<Shared>);
 
+#[derive(Default)]
 struct Shared {
-    requests: SegQueue<Request>,
-    closes: SegQueue<OwnedFd>,
-    /// The executor's main task while it runs: at most one waker.
-    waker: ArrayQueue<Waker>,
+    fills: SegQueue<Fill>,
     thread: OnceLock<Thread>,
     stop: AtomicBool,
 }
 
-struct Request {
-    from: Arc<Seat>,
-    token: Token,
-    job: Job<Kernel>,
+/// A range whose blocks are allocated.
+pub(super) struct Fill {
+    pub(super) file: File,
+    pub(super) range: Range<u64>,
+    pub(super) answer: Answer,
 }
 
 /// The running thread.
@@ -56,74 +54,47 @@ pub(super) struct Running {
     thread: JoinHandle<()>,
 }
 
-/// Starts the thread; an error where glommio cannot make its executor. io_uring must have been probed before: glommio
-/// panics without it.
-pub(super) fn start() -> io::Result<(Housekeeping, Running)> {
-    let shared = Arc::new(Shared {
-        requests: SegQueue::new(),
-        closes: SegQueue::new(),
-        waker: ArrayQueue::new(1),
-        thread: OnceLock::new(),
-        stop: AtomicBool::new(false),
-    });
+/// Starts the thread; an error where glommio cannot make its executor.
+pub(super) fn start() -> io::Result<(Zeros, Running)> {
+    let shared = Arc::<Shared>::default();
     let (made, is_made) = mpsc::channel();
-    let thread = std::thread::Builder::new().name("housekeeping".into()).spawn({
+    let thread = std::thread::Builder::new().name("zeros".into()).spawn({
         let shared = Arc::clone(&shared);
         move || match executor() {
             Ok(executor) => {
                 // The starter waits for this; it has not gone away.
                 let _ = made.send(Ok(()));
-                keep_house(&shared, &executor);
+                write_what_comes(&shared, &executor);
             }
             Err(error) => drop(made.send(Err(error))),
         }
     })?;
-    is_made.recv().unwrap_or_else(|_panicked| Err(io::Error::other("the housekeeping thread did not start")))?;
+    is_made.recv().unwrap_or_else(|_panicked| Err(io::Error::other("the thread that writes zeros did not start")))?;
     // The first in wins, and nobody else sets it.
     let _ = shared.thread.set(thread.thread().clone());
-    Ok((Housekeeping(Arc::clone(&shared)), Running { shared, thread }))
+    Ok((Zeros(Arc::clone(&shared)), Running { shared, thread }))
 }
 
-impl Housekeeping {
-    /// Hands a job over; its answer goes to `from` under `token`.
-    pub(super) fn submit(&self, from: Arc<Seat>, token: Token, job: Job<Kernel>) {
-        self.0.requests.push(Request { from, token, job });
-        self.0.wake();
-    }
-
-    /// Closes a file where waiting is allowed.
-    pub(super) fn close(&self, fd: OwnedFd) {
-        self.0.closes.push(fd);
-        if self.0.stop.load(Ordering::SeqCst) {
-            // Nobody else comes to close it.
-            self.0.close_all();
-        } else {
-            self.0.wake();
-        }
+impl Zeros {
+    /// Hands a range over. It is answered when its zeros are durable.
+    pub(super) fn write(&self, fill: Fill) {
+        self.0.fills.push(fill);
+        self.0.unpark();
     }
 }
 
 impl Running {
-    /// Answers what was submitted, and ends the thread.
+    /// Answers what was handed over, and ends the thread. Nobody hands over anything any more.
     pub(super) fn stop(self) {
         self.shared.stop.store(true, Ordering::SeqCst);
-        self.shared.wake();
-        // A panic there has been printed; the jobs it took are lost with it.
+        self.shared.unpark();
+        // A panic there has been printed; the ranges it took are lost with it.
         let _ = self.thread.join();
     }
 }
 
 impl Shared {
-    fn close_all(&self) {
-        while let Some(fd) = self.closes.pop() {
-            drop(fd);
-        }
-    }
-
-    fn wake(&self) {
-        if let Some(waker) = self.waker.pop() {
-            waker.wake();
-        }
+    fn unpark(&self) {
         if let Some(thread) = self.thread.get() {
             thread.unpark();
         }
@@ -132,143 +103,119 @@ impl Shared {
 
 fn executor() -> io::Result<LocalExecutor> {
     LocalExecutorBuilder::new(Placement::Unbound)
-        .name("housekeeping")
+        .name("zeros")
         .io_memory(IO_MEMORY_BYTES)
         .ring_depth(RING_DEPTH)
-        .blocking_thread_pool_placement(PoolPlacement::Unbound(BLOCKING_THREADS))
+        .preempt_timer(NEVER)
+        .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
         .make()
         .map_err(plain_error)
 }
 
-fn keep_house(shared: &Arc<Shared>, executor: &LocalExecutor) {
-    let house = Rc::new(House { shared: Arc::clone(shared), busy: Cell::new(0), waker: RefCell::default() });
-    let prepare = OnceLock::new();
+fn write_what_comes(shared: &Arc<Shared>, executor: &LocalExecutor) {
     loop {
-        loop {
-            shared.close_all();
-            if !shared.requests.is_empty() {
-                break;
-            }
+        while shared.fills.is_empty() {
             if shared.stop.load(Ordering::SeqCst) {
                 return;
             }
             std::thread::park();
         }
-        executor.run(serve(Rc::clone(&house), &prepare));
+        let writer = Writer { shared: Arc::clone(shared), under_way: Cell::new(0), waker: RefCell::default() };
+        executor.run(Rc::new(writer).write_all());
     }
 }
 
 /// One stay in the executor.
-struct House {
+struct Writer {
     shared: Arc<Shared>,
-    busy: Cell<usize>,
+    under_way: Cell<usize>,
+    /// Of the one that waits for the end.
     waker: RefCell<Option<Waker>>,
 }
 
-/// Runs jobs until there are no more.
-async fn serve(house: Rc<House>, prepare: &OnceLock<TaskQueueHandle>) {
-    let prepare = *prepare.get_or_init(|| {
-        glommio::executor().create_task_queue(Shares::Static(PREPARE_SHARES), Latency::NotImportant, "prepare")
-    });
-    loop {
-        while let Some(request) = house.shared.requests.pop() {
-            house.busy.set(house.busy.get() + 1);
-            let house = Rc::clone(&house);
-            glommio::spawn_local(async move {
-                let Request { from, token, job } = request;
-                let keeper = Housekeeping(Arc::clone(&house.shared));
-                let (result, back) = match run(job, prepare, &keeper).await {
-                    Ok(output) => (Ok(0), Back::Output(output)),
-                    Err(error) => (Err(error), Back::Nothing),
-                };
-                from.answer(Completion { token, result, back });
-                house.busy.set(house.busy.get() - 1);
-                if let Some(waker) = house.waker.take() {
-                    waker.wake();
-                }
-            })
-            .detach();
-        }
-        if house.busy.get() == 0 {
-            // A waker left behind would be woken for a task that is no more.
-            drop(house.shared.waker.pop());
-            return;
-        }
-        let busy = house.busy.get();
+impl Writer {
+    /// Writes until there is nothing left to do.
+    async fn write_all(self: Rc<Self>) {
+        self.begin_more();
         poll_fn(|cx| {
-            drop(house.shared.waker.force_push(cx.waker().clone()));
-            house.waker.replace(Some(cx.waker().clone()));
-            let news = !house.shared.requests.is_empty() || house.busy.get() != busy;
-            if news { Poll::Ready(()) } else { Poll::Pending }
+            if self.under_way.get() == 0 {
+                return Poll::Ready(());
+            }
+            self.waker.replace(Some(cx.waker().clone()));
+            Poll::Pending
         })
         .await;
     }
-}
 
-async fn run(job: Job<Kernel>, prepare: TaskQueueHandle, keeper: &Housekeeping) -> io::Result<Output<Kernel>> {
-    match job {
-        Job::PrepareRange(file, range, Prepare::Zeros) if file.is_direct() => {
-            let task = glommio::spawn_local_into(async move { write_zeros(&file, range).await }, prepare)
-                .map_err(plain_error)?;
-            task.await.map(|()| Output::None)
-        }
-        Job::Sequence(jobs) => {
-            let mut last = Output::None;
-            for job in jobs {
-                last = Box::pin(run(job, prepare, keeper)).await?;
-            }
-            Ok(last)
-        }
-        job => {
-            let keeper = keeper.clone();
-            glommio::executor().spawn_blocking(move || jobs::run(job, &keeper)).await
-        }
-    }
-}
-
-/// Zeros over the range, a few writes at a time, then a flush: blocks first, so that the zeros lie together.
-async fn write_zeros(file: &File, range: Range<u64>) -> io::Result<()> {
-    let (blocks, whole) = (file.clone(), range.clone());
-    glommio::executor().spawn_blocking(move || jobs::allocate(&blocks, &whole)).await?;
-    // glommio opens files by path alone: this path is the open file itself, wherever its name has gone.
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let direct = Rc::new(OpenOptions::new().read(true).write(true).dma_open(path).await.map_err(plain_error)?);
-    let written = write_pieces(&direct, range).await;
-    let flushed = match written {
-        Ok(()) => direct.fdatasync().await.map_err(plain_error),
-        failed => failed,
-    };
-    direct.close_rc().await.map_err(plain_error)?;
-    flushed
-}
-
-async fn write_pieces(file: &Rc<DmaFile>, range: Range<u64>) -> io::Result<()> {
-    let mut zeros = file.alloc_dma_buffer(ZERO_BYTES);
-    zeros.as_bytes_mut().fill(0);
-    let zeros = Rc::new(zeros);
-    let next = Rc::new(Cell::new(range.start));
-    let lanes: Vec<_> = (0..ZERO_WRITES)
-        .map(|_| {
-            let (file, zeros, next) = (Rc::clone(file), Rc::clone(&zeros), Rc::clone(&next));
+    /// Begins as many ranges as may be under way.
+    fn begin_more(self: &Rc<Self>) {
+        while self.under_way.get() < RANGES_AT_A_TIME {
+            let Some(Fill { file, range, answer }) = self.shared.fills.pop() else { return };
+            self.under_way.set(self.under_way.get() + 1);
+            let writer = Rc::clone(self);
             glommio::spawn_local(async move {
-                while next.get() < range.end {
-                    let position = next.get();
-                    let len = ZERO_BYTES.min(usize::try_from(range.end - position).unwrap_or(ZERO_BYTES));
-                    next.set(position + len as u64);
-                    write_piece(&file, &zeros, position, len).await?;
-                }
-                Ok::<(), io::Error>(())
+                let written = writer.write(&file, range).await;
+                answer.give(written.map(|()| Output::None));
+                writer.end_one();
             })
-        })
-        .collect();
-    let mut result = Ok(());
-    for lane in lanes {
-        result = result.and(lane.await);
+            .detach();
+        }
     }
-    result
+
+    fn end_one(self: &Rc<Self>) {
+        self.under_way.set(self.under_way.get() - 1);
+        self.begin_more();
+        if self.under_way.get() == 0
+            && let Some(waker) = self.waker.take()
+        {
+            waker.wake();
+        }
+    }
+
+    /// Zeros over the range, a few writes at a time, then a flush.
+    async fn write(self: &Rc<Self>, file: &File, range: Range<u64>) -> io::Result<()> {
+        // glommio opens files by path alone: this path is the open file itself, wherever its name has gone.
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let direct = Rc::new(OpenOptions::new().read(true).write(true).dma_open(path).await.map_err(plain_error)?);
+        let written = self.write_pieces(&direct, range).await;
+        let flushed = match written {
+            Ok(()) => direct.fdatasync().await.map_err(plain_error),
+            failed => failed,
+        };
+        direct.close_rc().await.map_err(plain_error)?;
+        flushed
+    }
+
+    async fn write_pieces(self: &Rc<Self>, file: &Rc<DmaFile>, range: Range<u64>) -> io::Result<()> {
+        let mut zeros = file.alloc_dma_buffer(ZERO_BYTES);
+        zeros.as_bytes_mut().fill(0);
+        let zeros = Rc::new(zeros);
+        let next = Rc::new(Cell::new(range.start));
+        let lanes: Vec<_> = (0..WRITES_OF_A_RANGE)
+            .map(|_| {
+                let (writer, file, zeros, next) =
+                    (Rc::clone(self), Rc::clone(file), Rc::clone(&zeros), Rc::clone(&next));
+                glommio::spawn_local(async move {
+                    while next.get() < range.end {
+                        let position = next.get();
+                        let len = ZERO_BYTES.min(usize::try_from(range.end - position).unwrap_or(ZERO_BYTES));
+                        next.set(position + len as u64);
+                        write_piece(&file, &zeros, position, len).await?;
+                        writer.begin_more();
+                    }
+                    Ok::<(), io::Error>(())
+                })
+            })
+            .collect();
+        let mut result = Ok(());
+        for lane in lanes {
+            result = result.and(lane.await);
+        }
+        result
+    }
 }
 
-async fn write_piece(file: &DmaFile, zeros: &Rc<glommio::io::DmaBuffer>, position: u64, len: usize) -> io::Result<()> {
+async fn write_piece(file: &DmaFile, zeros: &Rc<DmaBuffer>, position: u64, len: usize) -> io::Result<()> {
     let mut done = 0;
     while done < len {
         let rest = len - done;
@@ -300,12 +247,11 @@ where
 
 /// Memory that glommio registers with its rings at the start.
 const IO_MEMORY_BYTES: usize = 1 << 20;
-/// Entries of its rings.
+/// Entries of its rings; as many completions at once write to its latency ring.
 const RING_DEPTH: usize = 64;
-/// Threads for what blocks.
-const BLOCKING_THREADS: usize = 4;
-/// Of 1000 for everything else.
-const PREPARE_SHARES: usize = 100;
-/// One write of zeros, and how many are under way for one range.
+/// For its timer against tasks that run too long: ours are short.
+const NEVER: Duration = Duration::from_secs(365 * 86_400);
+/// Ranges under way, writes under way for each, and the size of one: together far fewer than the rings' entries.
+const RANGES_AT_A_TIME: usize = 4;
+const WRITES_OF_A_RANGE: usize = 2;
 const ZERO_BYTES: usize = 256 << 10;
-const ZERO_WRITES: usize = 2;

@@ -3,8 +3,9 @@
 use std::fs;
 use std::time::Duration;
 
-use super::super::Job;
-use super::{Op, listen, on_shard};
+use super::super::{Job, Prepare};
+use super::{DIRECT, Op, listen, on_shard, open};
+use crate::io::files::scratch_dir;
 
 /// User and system time of a thread, in clock ticks.
 fn cpu_ticks(task: &str) -> u64 {
@@ -23,12 +24,15 @@ fn in_io_wait() -> u64 {
 #[test]
 fn an_idle_shard_costs_no_processor_time_and_no_io_wait() {
     let (listener, _address) = listen();
+    let dir = scratch_dir();
+    let zeros = dir.path().join("zeros");
     on_shard(move |runtime| {
-        let listener = listener.clone();
+        let (listener, zeros) = (listener.clone(), zeros.clone());
         async move {
             let accept = runtime.submit(Op::Accept { listener });
-            // The housekeeping thread has been awake, and must be out of its executor again.
-            runtime.job(Job::Stat("/".into())).await.expect("stat");
+            // Housekeeping has been awake, and must be out of its executor again.
+            let file = open(&runtime, &zeros, DIRECT).await;
+            runtime.job(Job::PrepareRange(file, 0..65_536, Prepare::Zeros)).await.expect("prepared");
             runtime.sleep_ms(50).await;
             let task = rustix::thread::gettid().as_raw_nonzero().to_string();
             let counters = runtime.env().counters();

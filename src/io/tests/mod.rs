@@ -4,6 +4,7 @@ mod disk;
 mod idle;
 mod jobs;
 mod lock;
+mod pauses;
 mod shards;
 mod sockets;
 

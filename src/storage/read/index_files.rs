@@ -131,9 +131,9 @@ impl<E: Env> Log<E> {
 
 /// The index files of a segment that takes no more batches: paths and contents.
 pub(in crate::storage) fn index_files(segment: &Path, index: &SegmentIndex) -> [(PathBuf, Vec<u8>); 2] {
-    // copies: index entries, to the housekeeping thread
+    // copies: index entries, to housekeeping
     let offsets = (index_path(segment, "index"), index.offsets.as_bytes().to_vec());
-    // copies: index entries, to the housekeeping thread
+    // copies: index entries, to housekeeping
     [offsets, (index_path(segment, "timeindex"), index.times.as_bytes().to_vec())]
 }
 

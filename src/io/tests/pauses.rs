@@ -1,0 +1,112 @@
+//! Processes that stand still for a while, as those of a paused container or of a host short of time do, and go on.
+#![expect(clippy::disallowed_methods, reason = "another process is paused in real time")]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+
+use super::super::{Job, Prepare};
+use super::{DIRECT, on_shard, open};
+use crate::io::files::scratch_dir;
+
+/// Not a test but what the one below pauses: one job after another, nothing else, without end.
+#[test]
+#[ignore = "has no end"]
+fn jobs_without_end() {
+    set_parent_process_death_signal(Some(Signal::KILL)).expect("taken");
+    let dir = scratch_dir();
+    let root = dir.path().to_owned();
+    on_shard(move |runtime| {
+        let root = root.clone();
+        async move {
+            let file = open(&runtime, &root.join("zeros"), DIRECT).await;
+            println!("{BEGUN}");
+            loop {
+                for _ in 0..50 {
+                    runtime.job(Job::Stat(root.clone())).await.expect("stat");
+                }
+                runtime.job(Job::PrepareRange(file.clone(), 0..65_536, Prepare::Zeros)).await.expect("prepared");
+            }
+        }
+    });
+}
+
+/// A process, ended when dropped.
+struct Paused(Child);
+
+impl Paused {
+    fn begin() -> Self {
+        let mut child = Command::new(std::env::current_exe().expect("this one"))
+            .args(["--exact", "io::tests::pauses::jobs_without_end", "--ignored", "--nocapture"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts again");
+        let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        assert!(lines.any(|line| line.expect("text").contains(BEGUN)), "it begins");
+        Self(child)
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw).expect("a process");
+        kill_process(pid, signal).expect("a child of ours");
+    }
+
+    /// Processor time of all its threads (`/proc/PID/task/TID/schedstat`).
+    fn cpu(&self) -> Duration {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.0.id())).expect("it runs");
+        let ns = |task: &fs::DirEntry| -> Option<u64> {
+            fs::read_to_string(task.path().join("schedstat")).ok()?.split(' ').next()?.parse().ok()
+        };
+        Duration::from_nanos(tasks.flatten().filter_map(|task| ns(&task)).sum())
+    }
+
+    /// Where in the kernel its threads wait.
+    fn waits(&self) -> Vec<String> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.0.id())).expect("it runs");
+        let read = |task: &fs::DirEntry, file| fs::read_to_string(task.path().join(file)).unwrap_or_default();
+        tasks.flatten().map(|task| format!("{}: {}", read(&task, "comm").trim(), read(&task, "wchan"))).collect()
+    }
+
+    /// How long it takes until it has worked for so long.
+    fn works(&self, cpu: Duration) -> Option<Duration> {
+        let (begun, before) = (Instant::now(), self.cpu());
+        while begun.elapsed() < QUIET {
+            std::thread::sleep(Duration::from_millis(5));
+            if self.cpu().saturating_sub(before) >= cpu {
+                return Some(begun.elapsed());
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        // Fails where it has ended by itself, which is as well.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn no_job_is_forgotten_over_a_pause() {
+    let process = Paused::begin();
+    for pause in 0..PAUSES {
+        process.works(Duration::from_millis(3)).expect("it works");
+        process.signal(Signal::STOP);
+        std::thread::sleep(PAUSE);
+        process.signal(Signal::CONT);
+        let worked = process.works(Duration::from_millis(3));
+        assert!(worked.is_some(), "idle for {QUIET:?} after pause {pause}, in {:?}", process.waits());
+    }
+}
+
+const BEGUN: &str = "jobs have begun";
+const PAUSES: usize = 40;
+/// Longer than what glommio gives a task to run.
+const PAUSE: Duration = Duration::from_millis(110);
+/// Who does nothing for so long, with a job at hand, never will. A shared disk has been seen to stand still for 30 s.
+const QUIET: Duration = Duration::from_secs(90);
