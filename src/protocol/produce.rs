@@ -223,6 +223,7 @@ impl ResponseEncoder {
         self.end_topic();
     }
 
+    #[inline]
     fn end_topic(&mut self) {
         if self.partitions_left == 0 {
             self.writer.tags();

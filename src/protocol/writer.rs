@@ -69,6 +69,7 @@ impl Writer {
         }
     }
 
+    #[inline]
     pub(super) fn string(&mut self, text: &str) {
         self.nullable_string(Some(text));
     }
@@ -86,6 +87,7 @@ impl Writer {
     }
 
     /// No tagged fields, where the version has them.
+    #[inline]
     pub(super) fn tags(&mut self) {
         if self.flexible {
             self.bytes.push(0);
