@@ -1,7 +1,7 @@
 //! A process that is measured: found or started, pinned to its cores, looked at through `/proc`, ended by its own id.
 
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -221,10 +221,17 @@ pub fn free_address() -> io::Result<SocketAddr> {
 }
 
 /// Whether somebody listens there. Asked again and again before anybody does, the kernel once gives a connection the very port
-/// that it goes to as its own, and it is accepted by itself: that is nobody.
+/// that it goes to as its own, and it is accepted by itself: that is nobody. Nor is who closes again at once: older
+/// nodes listened for a moment at their start to see whether the port is free, and the gate may have one for its base.
 #[must_use]
 pub fn listens(address: SocketAddr) -> bool {
-    TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_ok_and(|stream| !is_its_own_peer(&stream))
+    TcpStream::connect_timeout(&address, Duration::from_millis(200))
+        .is_ok_and(|stream| !is_its_own_peer(&stream) && stays_open(&stream))
+}
+
+fn stays_open(mut stream: &TcpStream) -> bool {
+    let waited = stream.set_read_timeout(Some(STAYS)).and_then(|()| stream.read(&mut [0]));
+    waited.is_err_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
 }
 
 fn is_its_own_peer(stream: &TcpStream) -> bool {
@@ -254,6 +261,8 @@ pub(super) fn device_of(dir: &Path) -> io::Result<String> {
 }
 
 const START_WAIT: Duration = Duration::from_secs(60);
+/// For so long a connection is watched. A listener that is closed takes its connections with it within microseconds.
+const STAYS: Duration = Duration::from_millis(20);
 const STOP_WAIT: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
@@ -273,5 +282,13 @@ mod tests {
         assert!(is_its_own_peer(&TcpStream::from(socket)));
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("bound");
         assert!(listens(listener.local_addr().expect("an address")));
+    }
+
+    #[test]
+    fn who_listens_for_a_moment_is_no_broker() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("bound");
+        let stream = TcpStream::connect(listener.local_addr().expect("an address")).expect("it listens");
+        drop(listener);
+        assert!(!stays_open(&stream));
     }
 }
