@@ -12,10 +12,8 @@ use super::super::{Job, Prepare};
 use super::{DIRECT, on_shard, open};
 use crate::io::files::scratch_dir;
 
-/// Not a test but what the one below pauses: one job after another, nothing else, without end.
-#[test]
-#[ignore = "has no end"]
-fn jobs_without_end() {
+/// What the process that is paused does: one job after another, nothing else, for as long as this one lives.
+fn do_jobs() {
     set_parent_process_death_signal(Some(Signal::KILL)).expect("taken");
     let dir = scratch_dir();
     let root = dir.path().to_owned();
@@ -40,7 +38,8 @@ struct Paused(Child);
 impl Paused {
     fn begin() -> Self {
         let mut child = Command::new(std::env::current_exe().expect("this one"))
-            .args(["--exact", "io::tests::pauses::jobs_without_end", "--ignored", "--nocapture"])
+            .args(["--exact", "io::tests::pauses::no_job_is_forgotten_over_a_pause", "--nocapture"])
+            .env(ROLE, "1")
             .stdout(Stdio::piped())
             .spawn()
             .expect("it starts again");
@@ -70,16 +69,16 @@ impl Paused {
         tasks.flatten().map(|task| format!("{}: {}", read(&task, "comm").trim(), read(&task, "wchan"))).collect()
     }
 
-    /// How long it takes until it has worked for so long.
-    fn works(&self, cpu: Duration) -> Option<Duration> {
+    /// Waits until it has worked for a while; whether it has.
+    fn works(&self) -> bool {
         let (begun, before) = (Instant::now(), self.cpu());
         while begun.elapsed() < QUIET {
             std::thread::sleep(Duration::from_millis(5));
-            if self.cpu().saturating_sub(before) >= cpu {
-                return Some(begun.elapsed());
+            if self.cpu().saturating_sub(before) >= WORK {
+                return true;
             }
         }
-        None
+        false
     }
 }
 
@@ -93,19 +92,25 @@ impl Drop for Paused {
 
 #[test]
 fn no_job_is_forgotten_over_a_pause() {
+    if std::env::var_os(ROLE).is_some() {
+        return do_jobs();
+    }
     let process = Paused::begin();
     for pause in 0..PAUSES {
-        process.works(Duration::from_millis(3)).expect("it works");
+        assert!(process.works(), "idle for {QUIET:?} before pause {pause}, in {:?}", process.waits());
         process.signal(Signal::STOP);
         std::thread::sleep(PAUSE);
         process.signal(Signal::CONT);
-        let worked = process.works(Duration::from_millis(3));
-        assert!(worked.is_some(), "idle for {QUIET:?} after pause {pause}, in {:?}", process.waits());
+        assert!(process.works(), "idle for {QUIET:?} after pause {pause}, in {:?}", process.waits());
     }
 }
 
+/// In the environment of the process that is paused, which is this same test.
+const ROLE: &str = "RINGMAIN_TEST_PAUSED";
 const BEGUN: &str = "jobs have begun";
 const PAUSES: usize = 40;
+/// Processor time in which it does some dozens of jobs.
+const WORK: Duration = Duration::from_millis(3);
 /// Longer than what glommio gives a task to run.
 const PAUSE: Duration = Duration::from_millis(110);
 /// Who does nothing for so long, with a job at hand, never will. A shared disk has been seen to stand still for 30 s.
