@@ -2,8 +2,8 @@
 #![expect(clippy::disallowed_methods, reason = "another process is paused in real time")]
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead, BufReader, Lines};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
@@ -32,8 +32,11 @@ fn do_jobs() {
     });
 }
 
-/// A process, ended when dropped.
-struct Paused(Child);
+/// A process, ended when dropped. Its output stays open: it would end where it says that it takes long and nobody is there.
+struct Paused {
+    child: Child,
+    _output: Lines<BufReader<ChildStdout>>,
+}
 
 impl Paused {
     fn begin() -> Self {
@@ -45,17 +48,17 @@ impl Paused {
             .expect("it starts again");
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         assert!(lines.any(|line| line.expect("text").contains(BEGUN)), "it begins");
-        Self(child)
+        Self { child, _output: lines }
     }
 
     fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw).expect("a process");
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process");
         kill_process(pid, signal).expect("a child of ours");
     }
 
     /// Processor time of all its threads (`/proc/PID/task/TID/schedstat`).
     fn cpu(&self) -> Duration {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.0.id())).expect("it runs");
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
         let ns = |task: &fs::DirEntry| -> Option<u64> {
             fs::read_to_string(task.path().join("schedstat")).ok()?.split(' ').next()?.parse().ok()
         };
@@ -64,7 +67,7 @@ impl Paused {
 
     /// Where in the kernel its threads wait.
     fn waits(&self) -> Vec<String> {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.0.id())).expect("it runs");
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
         let read = |task: &fs::DirEntry, file| fs::read_to_string(task.path().join(file)).unwrap_or_default();
         tasks.flatten().map(|task| format!("{}: {}", read(&task, "comm").trim(), read(&task, "wchan"))).collect()
     }
@@ -85,8 +88,8 @@ impl Paused {
 impl Drop for Paused {
     fn drop(&mut self) {
         // Fails where it has ended by itself, which is as well.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
